@@ -1,0 +1,31 @@
+#!/bin/sh
+# Installs what the end-to-end tests drive, when this is a Debian machine and we may; otherwise says in one line what is
+# missing. Never fails by itself: under CI the tests that find a tool missing do.
+set -u
+missing=""
+need() { # need PROGRAM PACKAGE...
+	program=$1
+	shift
+	for dir in $(echo "$PATH:/usr/sbin:/sbin" | tr ':' ' '); do
+		[ -x "$dir/$program" ] && return
+	done
+	missing="$missing $*"
+}
+need ssh openssh-client
+need sshd openssh-server
+need curl curl
+need openssl openssl
+need chromium chromium
+need certutil libnss3-tools
+need nginx nginx-light
+[ -z "$missing" ] && exit 0
+# shellcheck disable=SC2086
+set -- $missing
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+	echo "installing for the tests: $*"
+	export DEBIAN_FRONTEND=noninteractive
+	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >/tmp/sekisho-tools.log 2>&1 && exit 0
+	echo "installing failed; see /tmp/sekisho-tools.log"
+fi
+echo "missing for some tests (install with: apt-get install $*)"
+exit 0
