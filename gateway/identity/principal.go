@@ -23,4 +23,6 @@ type MFA struct {
 	At     time.Time `json:"at"`
 	UV     bool      `json:"uv"`
 	AAGUID string    `json:"aaguid,omitempty"`
+	// Purpose is what the person confirmed: web.login, or ssh.approve:ID for one pending SSH login.
+	Purpose string `json:"purpose,omitempty"`
 }
