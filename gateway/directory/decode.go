@@ -193,8 +193,9 @@ func firstLine(s string) string {
 // fields names the keys that a mapping may have and what reads each.
 type fields map[string]func(value)
 
-// fields reads a mapping with fixed keys, refuses every other key and asks for the required ones.
-func (d *decoder) fields(v value, what string, known fields, required ...string) {
+// fields reads a mapping with fixed keys, refuses every other key and asks for the required ones. It is false when v is no
+// mapping.
+func (d *decoder) fields(v value, what string, known fields, required ...string) bool {
 	seen := map[string]bool{}
 	ok := d.mapping(v, what, func(key string, k, v value) {
 		seen[key] = true
@@ -210,6 +211,7 @@ func (d *decoder) fields(v value, what string, known fields, required ...string)
 			d.errorf(v, "%s wants the key %q", what, key)
 		}
 	}
+	return ok
 }
 
 // mapping calls each with every key of a mapping once, in the document's order. It is false when v is none.

@@ -133,13 +133,17 @@ func (r Rule) what() string {
 	if r.Total != nil {
 		words = append(words, "total "+count(r.Total))
 	}
-	return list(words)
+	return strings.Join(words, ", ")
 }
 
+// list shows items one after the other, quoted where one could be taken for two.
 func list[T any](items []T) string {
 	words := make([]string, len(items))
 	for i, item := range items {
 		words[i] = fmt.Sprint(item)
+		if strings.ContainsAny(words[i], `,"`) {
+			words[i] = strconv.Quote(words[i])
+		}
 	}
 	return strings.Join(words, ", ")
 }
