@@ -24,8 +24,8 @@ type Exchange struct {
 
 // BodyRef names a body by its content. The zero value stands for no body.
 type BodyRef struct {
-	SHA256  string `json:"sha256,omitempty"` // hex, of what the KindBody entry holds
-	Bytes   int64  `json:"bytes"`            // as it passed
-	Type    string `json:"type,omitempty"`   // media type
+	SHA256  string `json:"sha256,omitempty"`  // hex, of what the KindBody entry holds
+	Bytes   int64  `json:"bytes"`             // as it passed
+	Type    string `json:"type,omitempty"`    // media type
 	Omitted string `json:"omitted,omitempty"` // why the recording holds less than passed, or nothing: "too large", "redacted"
 }

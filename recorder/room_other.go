@@ -1,0 +1,12 @@
+//go:build !linux
+
+package recorder
+
+import (
+	"errors"
+	"os"
+)
+
+func allocate(*os.File, int64, int64) error { return errors.ErrUnsupported }
+
+func isFull(error) bool { return false }
