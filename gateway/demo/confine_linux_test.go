@@ -5,52 +5,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
-
-// groupOf lists the processes of a process group that are not zombies.
-func groupOf(t *testing.T, group int) []int {
-	t.Helper()
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var members []int
-	for _, file := range stats {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			continue
-		}
-		pid, rest, _ := strings.Cut(string(text), " ")
-		_, rest, _ = strings.Cut(rest[strings.LastIndexByte(rest, ')'):], " ")
-		fields := strings.Fields(rest) // state ppid pgrp …
-		if fields[0] != "Z" && fields[2] == strconv.Itoa(group) {
-			n, _ := strconv.Atoi(pid)
-			members = append(members, n)
-		}
-	}
-	return members
-}
-
-// eventually polls for what another process does in its own time.
-func eventually(done func() bool) bool {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(10 * time.Second)
-	for {
-		select {
-		case <-tick.C:
-			if done() {
-				return true
-			}
-		case <-late:
-			return false
-		}
-	}
-}
 
 func TestAShellCannotLeaveItsFolder(t *testing.T) {
 	h := startTarget(t)

@@ -159,7 +159,7 @@ func (s *session) resize(m windowSize) error {
 	if s.proc == nil || s.proc.tty == nil {
 		return errors.New("no terminal")
 	}
-	return pty.Setsize(s.proc.tty, m.winsize())
+	return resize(s.proc.tty, m)
 }
 
 // signals are RFC 4254's names.
@@ -222,7 +222,7 @@ func (p *process) openTerminal(term *ptyRequest) ([]*os.File, error) {
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = theirs, theirs, theirs
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	p.cmd.Env = append(p.cmd.Env, "SSH_TTY="+theirs.Name())
-	if err := pty.Setsize(ours, term.size.winsize()); err != nil {
+	if err := resize(ours, term.size); err != nil {
 		return []*os.File{theirs}, err
 	}
 	return []*os.File{theirs}, setModes(theirs, term.modes)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -472,6 +473,47 @@ func TestSignalsReachTheProcessGroupAndComeBackAsExitSignal(t *testing.T) {
 				t.Errorf("the command ended with %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// groupOf lists the processes of a process group that are not zombies.
+func groupOf(t *testing.T, group int) []int {
+	t.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || len(stats) == 0 {
+		t.Skip("this system shows no processes under /proc")
+	}
+	var members []int
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		pid, rest, _ := strings.Cut(string(text), " ")
+		_, rest, _ = strings.Cut(rest[strings.LastIndexByte(rest, ')'):], " ")
+		fields := strings.Fields(rest) // state ppid pgrp …
+		if fields[0] != "Z" && fields[2] == strconv.Itoa(group) {
+			n, _ := strconv.Atoi(pid)
+			members = append(members, n)
+		}
+	}
+	return members
+}
+
+// eventually polls for what another process does in its own time.
+func eventually(done func() bool) bool {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(10 * time.Second)
+	for {
+		select {
+		case <-tick.C:
+			if done() {
+				return true
+			}
+		case <-late:
+			return false
+		}
 	}
 }
 

@@ -4,10 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"os"
 	"strings"
 
-	"github.com/creack/pty"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
 )
 
 // ptyRequest is a pty-req (RFC 4254 section 6.2).
@@ -21,9 +22,20 @@ type ptyRequest struct {
 type windowSize struct{ Columns, Rows, Width, Height uint32 }
 
 // winsize clamps to what the kernel's sixteen bits hold.
-func (w windowSize) winsize() *pty.Winsize {
+func (w windowSize) winsize() *unix.Winsize {
 	clamp := func(v uint32) uint16 { return uint16(min(v, 1<<16-1)) }
-	return &pty.Winsize{Cols: clamp(w.Columns), Rows: clamp(w.Rows), X: clamp(w.Width), Y: clamp(w.Height)}
+	return &unix.Winsize{Col: clamp(w.Columns), Row: clamp(w.Rows), Xpixel: clamp(w.Width), Ypixel: clamp(w.Height)}
+}
+
+// resize may race with the terminal's Close, so it never asks for the bare descriptor as pty.Setsize does.
+func resize(tty *os.File, size windowSize) error {
+	raw, err := tty.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, size.winsize()) })
+	return errors.Join(err, failed)
 }
 
 // ttyMode is one encoded terminal mode (RFC 4254 section 8).
