@@ -18,9 +18,10 @@ import (
 
 // Limits on a document, so that a hostile one costs little.
 const (
-	maxBytes  = 4 << 20
-	maxDepth  = 64  // of nested flow collections, and of indentation in steps of one column
-	maxErrors = 100 // reported at once
+	maxBytes   = 1 << 20
+	maxEntries = 20_000 // of block mappings at one indentation
+	maxDepth   = 64     // of nested flow collections, and of list dashes on one line
+	maxErrors  = 100    // reported at once
 )
 
 // decoder turns YAML nodes into values and collects every error with its place. Checks that need the whole document
@@ -109,18 +110,23 @@ func (d *decoder) plainText(text []byte) bool {
 		d.errorAt(1, 1, "the document has %d bytes: want at most %d", len(text), maxBytes)
 		return false
 	}
-	line, column := 1, 1
+	line, column, indent := 1, 1, true
 	for rest := text; len(rest) > 0; column++ {
 		r, size := utf8.DecodeRune(rest)
 		switch {
 		case r == utf8.RuneError && size == 1:
 			d.errorAt(line, column, "byte 0x%02x is not UTF-8", rest[0])
 			return false
-		case r == '\n':
-			line, column = line+1, 0
-		case r == '\r' && (len(rest) == 1 || rest[1] != '\n'), r != '\t' && r != '\r' && unicode.IsControl(r), r == '\ufeff':
+		case r == '\t' && indent:
+			d.errorAt(line, column, "a tab cannot indent: use spaces")
+			return false
+		case r == '\r' && (len(rest) == 1 || rest[1] != '\n'), r != '\t' && r != '\r' && r != '\n' && unicode.IsControl(r), r == '\ufeff':
 			d.errorAt(line, column, "the character %U is not allowed", r)
 			return false
+		}
+		indent = r == '\n' || indent && r == ' '
+		if r == '\n' {
+			line, column = line+1, 0
 		}
 		rest = rest[size:]
 	}
@@ -138,40 +144,82 @@ var refusedTokens = map[token.Type]string{
 	token.DocumentEndType: "document ends (...) are not allowed: want one document",
 }
 
-// plainTokens refuses what the small YAML of a directory has no use for, and nesting that would exhaust the parser.
+// plainTokens refuses what the small YAML of a directory has no use for, and what would exhaust the parser: deep nesting,
+// and masses of neighbours or missing values, on which it takes quadratic time.
 func (d *decoder) plainTokens(tokens token.Tokens) bool {
-	flow, steps, line, seen := 0, 0, 0, false
-	for _, t := range tokens {
+	tokens = slices.DeleteFunc(slices.Clone(tokens), func(t *token.Token) bool { return t.Type == token.CommentType })
+	depth := nesting{entries: map[int]int{}}
+	for i, t := range tokens {
 		v := value{pos: t.Position}
-		if t.Position.Line != line {
-			line, steps = t.Position.Line, 0
-		}
-		switch t.Type {
-		case token.CommentType:
-			continue
-		case token.DocumentHeaderType:
-			if seen {
-				d.errorf(v, "a second document begins here: want one document")
-				return false
-			}
-		case token.MappingStartType, token.SequenceStartType:
-			flow++
-		case token.MappingEndType, token.SequenceEndType:
-			flow--
-		case token.SequenceEntryType:
-			steps++
-		}
-		if why, bad := refusedTokens[t.Type]; bad {
+		depth.step(t, entryOf(tokens, i))
+		why, bad := refusedTokens[t.Type]
+		switch {
+		case bad:
 			d.errorf(v, "%s", why)
-			return false
-		}
-		if flow > maxDepth || steps > maxDepth {
+		case t.Type == token.DocumentHeaderType && i > 0:
+			d.errorf(v, "a second document begins here: want one document")
+		case depth.flow > maxDepth || depth.dashes > maxDepth:
 			d.errorf(v, "nested too deeply")
-			return false
+		case depth.entries[entryOf(tokens, i).Position.Column] > maxEntries:
+			d.errorf(v, "more than %d entries at one indentation", maxEntries)
+		case depth.flow == 0 && withoutValue(tokens, i):
+			d.errorf(value{pos: entryOf(tokens, i).Position}, "the value is missing")
+		default:
+			continue
 		}
-		seen = true
+		return false
 	}
 	return true
+}
+
+// nesting follows how deep the tokens go: open brackets, list dashes on the line so far, and block entries by their column.
+type nesting struct {
+	flow, dashes, line int
+	entries            map[int]int
+}
+
+// step counts the next token; entry is the one its entry begins with.
+func (n *nesting) step(t, entry *token.Token) {
+	if t.Position.Line != n.line {
+		n.line, n.dashes = t.Position.Line, 0
+	}
+	switch t.Type {
+	case token.MappingStartType, token.SequenceStartType:
+		n.flow++
+	case token.MappingEndType, token.SequenceEndType:
+		n.flow--
+	case token.SequenceEntryType:
+		n.dashes++
+	case token.MappingValueType:
+		if n.flow == 0 {
+			n.entries[entry.Position.Column]++
+		}
+	}
+}
+
+// withoutValue reports whether token i is the colon or the dash of a block entry that the next token does not belong to.
+func withoutValue(tokens token.Tokens, i int) bool {
+	t := tokens[i]
+	if t.Type != token.MappingValueType && t.Type != token.SequenceEntryType {
+		return false
+	}
+	if i+1 == len(tokens) {
+		return true
+	}
+	next, own := tokens[i+1], entryOf(tokens, i).Position.Column
+	if next.Position.Line == t.Position.Line {
+		return false
+	}
+	listOfKey := t.Type == token.MappingValueType && next.Type == token.SequenceEntryType
+	return next.Position.Column < own || next.Position.Column == own && !listOfKey
+}
+
+// entryOf is the token that an entry begins with: the key before a colon, or the dash itself.
+func entryOf(tokens token.Tokens, i int) *token.Token {
+	if tokens[i].Type == token.MappingValueType && i > 0 {
+		return tokens[i-1]
+	}
+	return tokens[i]
 }
 
 // syntax notes a parser's error at its own place.
