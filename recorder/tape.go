@@ -16,6 +16,8 @@ const (
 	keepBuffer  = 4 << 10          // a larger buffer goes back to the pool when it has been used
 	smallBuffer = 64 << 10         // from here on a buffer is taken from the pool instead of grown
 	rawFrom     = queueLimit / 2   // a batch that has grown to this is stored in raw blocks
+	slowDisk    = 100e6            // bytes/s; unless the disk is slower than this: then compressing is what saves time
+	bulkSync    = 1 << 20          // what is synced in pieces this large need not stay in the page cache
 )
 
 // tape is the file side of a Writer: it packs, encrypts, chains, signs, writes and syncs. It is not safe for concurrent use.
@@ -30,6 +32,9 @@ type tape struct {
 	chain  *chain
 	number uint32 // of the next record
 	size   int64
+	synced int64         // size at the last sync
+	busy   time.Duration // spent in writing and syncing since then
+	slow   bool          // the disk, not the compressor, is what holds up
 	packer packer
 
 	unsigned bool      // records follow the last head
@@ -59,7 +64,7 @@ func newTape(file *os.File, p preamble, aead cipher.AEAD, c Config, h Header) (*
 // store appends the batch's records; with a head when one is due.
 func (t *tape) store(b *batch) error {
 	t.takeBuffer(len(b.buf))
-	raw := len(b.buf) >= rawFrom
+	raw := len(b.buf) >= rawFrom && !t.slow
 	err := b.pieces(func(p piece) error {
 		h := recordHeader{kind: typeData, at: p.at}
 		if p.fresh {
@@ -103,6 +108,7 @@ func (t *tape) end() error {
 
 // sync makes everything written durable.
 func (t *tape) sync() error {
+	began := time.Now()
 	if err := t.file.Sync(); err != nil {
 		return err
 	}
@@ -112,6 +118,12 @@ func (t *tape) sync() error {
 		}
 	}
 	t.wrote = nil
+	t.busy += time.Since(began)
+	if n := t.size - t.synced; n >= bulkSync {
+		t.slow = float64(n)/t.busy.Seconds() < slowDisk
+		forget(t.file, t.synced, n)
+	}
+	t.synced, t.busy = t.size, 0
 	return nil
 }
 
@@ -158,8 +170,10 @@ func (t *tape) write() error {
 	if len(t.packer.out) == 0 {
 		return nil
 	}
+	began := time.Now()
 	n, err := t.file.Write(t.packer.out)
 	t.size += int64(n)
+	t.busy += time.Since(began)
 	t.giveBuffer()
 	return err
 }
