@@ -94,19 +94,17 @@ func (p *packer) rest() {
 	}
 }
 
-var decoders = sync.Pool{New: func() any {
+func newDecoder() *zstd.Decoder {
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxWindow(windowSize), zstd.WithDecoderMaxMemory(maxFrame))
 	if err != nil {
 		panic(err) // the options are constants
 	}
 	return d
-}}
+}
 
 // unpack decompresses the pieces of one frame, whether or not the frame is complete.
-func unpack(pieces []byte) ([]byte, error) {
-	d := decoders.Get().(*zstd.Decoder)
-	defer decoders.Put(d)
+func unpack(d *zstd.Decoder, pieces []byte) ([]byte, error) {
 	plain, err := d.DecodeAll(append(pieces[:len(pieces):len(pieces)], lastBlock...), nil)
 	if err != nil {
 		return nil, fmt.Errorf("decompressing: %w", err)

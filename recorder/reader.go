@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"filippo.io/age"
+	"github.com/klauspost/compress/zstd"
 )
 
 // DamageError says that a stretch of a recording cannot be read. The entries before it have been returned; Next goes on
@@ -31,6 +32,7 @@ type Reader struct {
 	file   *os.File // nil when src is none
 	src    io.ReaderAt
 	aead   cipher.AEAD
+	zstd   *zstd.Decoder
 	header Header
 
 	next   int64  // where the next record begins
@@ -73,7 +75,7 @@ func openFile(file *os.File, id age.Identity) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{file: file, src: file, aead: aead, next: int64(len(raw))}
+	r := &Reader{file: file, src: file, aead: aead, zstd: newDecoder(), next: int64(len(raw))}
 	return r, r.readHeader()
 }
 
@@ -97,6 +99,7 @@ func (r *Reader) Header() Header { return r.header }
 
 // Close closes the file.
 func (r *Reader) Close() error {
+	r.zstd.Close()
 	if r.file == nil {
 		return nil
 	}
@@ -167,7 +170,7 @@ func (r *Reader) loaded(grown bool) error {
 	if !grown {
 		return nil
 	}
-	plain, err := unpack(r.pieces)
+	plain, err := unpack(r.zstd, r.pieces)
 	if err != nil || len(plain) < r.pos {
 		r.damage = r.spoil("its frame does not decompress")
 		return nil
