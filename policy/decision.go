@@ -8,9 +8,12 @@ type Decision struct {
 	Effect      Effect       `json:"effect"`
 	Reasons     []Reason     `json:"reasons,omitempty"` // never empty unless Effect is Allow
 	Until       time.Time    `json:"until"`             // the answer must not be used after this
+	Ends        time.Time    `json:"ends,omitzero"`     // of an Allow: when window, contract, certificate, MFA or lease ends it
 	Obligations Obligations  `json:"obligations"`
 	Revision    int          `json:"revision"`
 	Needs       []NeedEffect `json:"needs,omitempty"` // the effect of each need, in the Input's order
+
+	fault error
 }
 
 // NeedEffect is what was decided about one need; Lease names the lease that raised it, if one did.
@@ -35,4 +38,61 @@ type Obligations struct {
 	Watermark bool          `json:"watermark,omitempty"`
 	Supervise bool          `json:"supervise,omitempty"`
 	MaxBytes  int64         `json:"max_bytes,omitempty"`
+}
+
+// Fault is why the policy itself failed, for the operator's log; nil when it worked. A decision with a fault is a deny.
+func (d Decision) Fault() error { return d.fault }
+
+func (d *Decision) deny(r Reason) {
+	d.Effect, d.Reasons, d.Needs, d.Obligations, d.Ends = Deny, []Reason{r}, nil, Obligations{}, time.Time{}
+}
+
+func (d *Decision) fail(err error) {
+	d.deny(reasonError)
+	d.fault = err
+}
+
+// apply turns a plan into the answer: leases raise approvals, the least of the needs counts, and its reasons stand.
+func (d *Decision) apply(p *plan, in *Input, e *ends) {
+	d.Effect, d.Obligations = Allow, p.obligations
+	effects := make([]Effect, len(p.effects))
+	for i, effect := range p.effects {
+		var lease string
+		if effect == Approval && i < len(in.Action.Needs) {
+			if l, ok := raise(in.Leases, in.Person.ID, in.Target.Name, in.Action.Needs[i], e.now); ok {
+				effect, lease = Allow, l.ID
+				e.over(l.Until)
+			}
+		}
+		if i < len(in.Action.Needs) {
+			d.Needs = append(d.Needs, NeedEffect{Need: in.Action.Needs[i], Effect: effect, Lease: lease})
+		}
+		effects[i] = effect
+		d.Effect = min(d.Effect, effect)
+	}
+	d.Until = e.next
+	if d.Effect == Allow {
+		d.Ends = e.last
+		return
+	}
+	for i, effect := range effects {
+		if effect == d.Effect {
+			d.Reasons = addAll(d.Reasons, p.reasons(i, effect))
+		}
+	}
+}
+
+// reasons are those for which need i has this effect.
+func (p *plan) reasons(i int, effect Effect) []Reason {
+	if effect == Deny {
+		return p.deny[i]
+	}
+	return p.approval[i]
+}
+
+func addAll(list, more []Reason) []Reason {
+	for _, r := range more {
+		list = addReason(list, r)
+	}
+	return list
 }

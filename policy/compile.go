@@ -1,0 +1,95 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// builtins are the functions a policy may call. Nothing that reaches out (http.send, net.*, opa.runtime, rand, env, clocks)
+// and nothing that makes much out of little (sprintf, replace, numbers.range, regular expressions built at run time).
+var builtins = []string{
+	"abs", "all", "and", "any", "array.concat", "array.slice", "assign", "ceil", "concat", "contains", "count", "div",
+	"endswith", "eq", "equal", "floor", "glob.match", "gt", "gte", "indexof", "internal.member_2", "internal.member_3",
+	"internal.print", "internal.template_string", "internal.test_case", "intersection", "is_array", "is_boolean", "is_null",
+	"is_number", "is_object", "is_set", "is_string", "lower", "lt", "lte", "max", "min", "minus", "mul", "neq",
+	"object.filter", "object.get", "object.keys", "object.remove", "object.subset", "object.union", "object.union_n", "or",
+	"plus", "print", "regex.match", "rem", "round", "set_diff", "sort", "split", "startswith", "strings.any_prefix_match",
+	"strings.any_suffix_match", "substring", "sum", "to_number", "trim", "trim_left", "trim_prefix", "trim_right",
+	"trim_space", "trim_suffix", "type_name", "union", "upper",
+}
+
+// capabilities is what this version of OPA can do, cut down to builtins.
+func capabilities() *ast.Capabilities {
+	c := ast.CapabilitiesForThisVersion()
+	c.Builtins = slices.DeleteFunc(c.Builtins, func(b *ast.Builtin) bool { return !slices.Contains(builtins, b.Name) })
+	c.AllowNet = []string{}
+	return c
+}
+
+// parseModules parses the folder's Rego files, by name.
+func parseModules(files map[string][]byte) (map[string]*ast.Module, error) {
+	modules := map[string]*ast.Module{}
+	var errs []error
+	for name, source := range files {
+		module, err := ast.ParseModuleWithOpts(name, string(source), ast.ParserOptions{
+			RegoVersion: ast.RegoV1, Capabilities: capabilities(),
+		})
+		if err != nil {
+			errs = append(errs, regoErrors(err)...)
+			continue
+		}
+		if module == nil {
+			errs = append(errs, fmt.Errorf("%s:1:1: the file is empty", name))
+			continue
+		}
+		modules[name] = module
+	}
+	return modules, joinSorted(errs)
+}
+
+// newCompiler is strict: unused names, names the input does not have and functions outside builtins are errors.
+func newCompiler() *ast.Compiler {
+	return ast.NewCompiler().
+		WithCapabilities(capabilities()).
+		WithSchemas(inputSchema()).
+		WithStrict(true).
+		WithDefaultRegoVersion(ast.RegoV1)
+}
+
+func compile(modules map[string]*ast.Module) (*ast.Compiler, error) {
+	c := newCompiler()
+	if c.Compile(modules); c.Failed() {
+		return nil, joinSorted(regoErrors(c.Errors))
+	}
+	return c, nil
+}
+
+// regoErrors writes OPA's errors as file:line:column: message.
+func regoErrors(err error) []error {
+	var list ast.Errors
+	if !errors.As(err, &list) {
+		return []error{err}
+	}
+	var errs []error
+	for _, e := range list {
+		message := e.Message
+		if name, ok := strings.CutPrefix(message, "undefined function "); ok {
+			message = fmt.Sprintf("%s is not a function that a policy may call", name)
+		}
+		if e.Location == nil {
+			errs = append(errs, errors.New(message))
+			continue
+		}
+		errs = append(errs, fmt.Errorf("%s:%d:%d: %s", e.Location.File, e.Location.Row, e.Location.Col, message))
+	}
+	return errs
+}
+
+func joinSorted(errs []error) error {
+	slices.SortStableFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}

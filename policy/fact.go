@@ -1,0 +1,149 @@
+package policy
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// skew is how far ahead of the decision's clock a second factor may have been given.
+const skew = time.Minute
+
+// facts are what Go finds out about one vendor of the chain before Rego is asked, one word each; guardrail.rego lists the
+// words. Rego sees no clock, so a verdict holds as long as its facts do.
+type facts struct {
+	certificate, mfa, contract, window, network, target string
+	cutOff                                              bool
+}
+
+// ends are the moments after now at which facts change.
+type ends struct {
+	now  time.Time
+	next time.Time // the soonest change of any fact
+	last time.Time // the soonest end of access; zero when nothing ends it
+}
+
+// at notes a moment at which some fact changes.
+func (e *ends) at(t time.Time) {
+	if t.After(e.now) {
+		e.next = soonerOf(e.next, t)
+	}
+}
+
+// over notes a moment at which access ends.
+func (e *ends) over(t time.Time) {
+	e.at(t)
+	if t.After(e.now) && (e.last.IsZero() || t.Before(e.last)) {
+		e.last = t
+	}
+}
+
+// factsOf finds out about one vendor of the chain. The network is the one of the person's own vendor, because that is where
+// the person sits; contract, window, targets and cut-off are each vendor's own, so that a parent's limits bind its subs.
+func factsOf(in *Input, v *Vendor, maxAge time.Duration, c *clock, e *ends) facts {
+	f := facts{
+		certificate: certificateFact(in.Auth.Cert, e),
+		mfa:         mfaFact(in.Auth.MFA, maxAge, e),
+		contract:    exempt,
+		window:      exempt,
+		network:     exempt,
+		target:      targetFact(in.Target.Name, v.Targets),
+		cutOff:      v.CutOff,
+	}
+	if !in.staff() {
+		f.contract = contractFact(v.Contract, e)
+		f.window = windowFact(v.Windows, c, e)
+		f.network = networkFact(in.Source.IP, in.Vendor.Networks)
+	}
+	return f
+}
+
+// exempt is the fact of a control that does not hold for staff.
+const exempt = "exempt"
+
+// certificateFact is C-1.
+func certificateFact(cert Cert, e *ends) string {
+	switch {
+	case cert.Serial == "":
+		return "missing"
+	case !cert.NotAfter.After(e.now):
+		return "expired"
+	}
+	e.over(cert.NotAfter)
+	return "valid"
+}
+
+// mfaFact is C-4. WebAuthn counts only when the authenticator verified its user.
+func mfaFact(mfa MFA, maxAge time.Duration, e *ends) string {
+	switch {
+	case mfa.Method == "" || mfa.At.IsZero() || mfa.At.After(e.now.Add(skew)):
+		return "missing"
+	case mfa.Method == "webauthn" && !mfa.UV:
+		return "unverified"
+	case !mfa.At.Add(maxAge).After(e.now):
+		return "expired"
+	}
+	e.over(mfa.At.Add(maxAge))
+	return "fresh"
+}
+
+// contractFact is V-7.
+func contractFact(c Contract, e *ends) string {
+	switch {
+	case c.From.IsZero() || c.Until.IsZero():
+		return "missing"
+	case !e.now.Before(c.Until):
+		return "ended"
+	case e.now.Before(c.From):
+		e.at(c.From)
+		return "future"
+	}
+	e.over(c.Until)
+	return "running"
+}
+
+// windowFact is C-2: one open window is enough, and the one that closes last counts.
+func windowFact(names []string, c *clock, e *ends) string {
+	if len(names) == 0 {
+		return "missing"
+	}
+	var closes time.Time
+	for _, name := range names {
+		if at, open := c.closes[name]; open {
+			closes = laterOf(closes, at)
+		}
+	}
+	if closes.IsZero() {
+		return "closed"
+	}
+	e.over(closes)
+	return "open"
+}
+
+// networkFact is C-3.
+func networkFact(ip netip.Addr, networks []netip.Prefix) string {
+	if len(networks) == 0 {
+		return "missing"
+	}
+	if !ip.IsValid() {
+		return "outside"
+	}
+	ip = ip.Unmap().WithZone("")
+	for _, n := range networks {
+		if n.Contains(ip) {
+			return "inside"
+		}
+	}
+	return "outside"
+}
+
+// targetFact is C-5.
+func targetFact(target string, listed []string) string {
+	switch {
+	case target == GatewayTarget:
+		return "gateway"
+	case slices.Contains(listed, target):
+		return "listed"
+	}
+	return "unlisted"
+}

@@ -1,0 +1,22 @@
+# M-4 · Consulting vendors · コンサル
+#
+#   read ○   write ×   execute ×   delete ×   admin ×
+#
+# The row is in matrix.yaml. Here `allow` opens, `approval` asks for a second person and `deny` refuses; deny beats
+# approval, approval beats allow, and what no rule mentions is denied. Nothing here opens what guardrail.rego shuts.
+package sekisho.consulting
+
+import data.sekisho.lib
+
+type := {"id": "consulting", "table": "M-4", "en": "Consulting", "ja": "コンサル"}
+
+allow if input.cell == "always"
+
+approval contains lib.approval(type) if input.cell == "approval"
+
+deny contains lib.never(type) if input.cell == "never"
+
+# Rules of your own go below; a reason is a sentence or lib.reason(id, table, en, ja). Try them with
+# `sekisho policy test`, apply them with `sekisho policy apply`. For example:
+#
+#   deny contains "Customer files are not for consultants." if lib.touches("/srv/app/customers")

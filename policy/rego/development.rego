@@ -1,0 +1,25 @@
+# M-1 · Development vendors · 開発委託
+#
+#   read ○   write ○   execute △   delete ×   admin ×
+#
+# The row is in matrix.yaml. Here `allow` opens, `approval` asks for a second person and `deny` refuses; deny beats
+# approval, approval beats allow, and what no rule mentions is denied. Nothing here opens what guardrail.rego shuts.
+package sekisho.development
+
+import data.sekisho.lib
+
+type := {"id": "development", "table": "M-1", "en": "Development", "ja": "開発委託"}
+
+allow if input.cell == "always"
+
+approval contains lib.approval(type) if input.cell == "approval"
+
+deny contains lib.never(type) if input.cell == "never"
+
+# Rules of your own go below; a reason is a sentence or lib.reason(id, table, en, ja). Try them with
+# `sekisho policy test`, apply them with `sekisho policy apply`. For example:
+#
+#   approval contains "Changes to production need a second person." if {
+#       input.right == "write"
+#       input.target.labels.env == "prod"
+#   }

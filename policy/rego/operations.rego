@@ -1,0 +1,25 @@
+# M-3 · Operations vendors · 運用委託
+#
+#   read ○   write ×   execute ○   delete ×   admin ×
+#
+# The row is in matrix.yaml. Here `allow` opens, `approval` asks for a second person and `deny` refuses; deny beats
+# approval, approval beats allow, and what no rule mentions is denied. Nothing here opens what guardrail.rego shuts.
+package sekisho.operations
+
+import data.sekisho.lib
+
+type := {"id": "operations", "table": "M-3", "en": "Operations", "ja": "運用委託"}
+
+allow if input.cell == "always"
+
+approval contains lib.approval(type) if input.cell == "approval"
+
+deny contains lib.never(type) if input.cell == "never"
+
+# Rules of your own go below; a reason is a sentence or lib.reason(id, table, en, ja). Try them with
+# `sekisho policy test`, apply them with `sekisho policy apply`. For example:
+#
+#   approval contains "Restarts by day need a second person." if {
+#       lib.runs("systemctl restart")
+#       "office-hours" in input.windows
+#   }

@@ -1,0 +1,22 @@
+# M-5 · Temporary vendors · 一時作業
+#
+#   read △   write ×   execute △   delete ×   admin ×
+#
+# The row is in matrix.yaml. Here `allow` opens, `approval` asks for a second person and `deny` refuses; deny beats
+# approval, approval beats allow, and what no rule mentions is denied. Nothing here opens what guardrail.rego shuts.
+package sekisho.temporary
+
+import data.sekisho.lib
+
+type := {"id": "temporary", "table": "M-5", "en": "Temporary", "ja": "一時作業"}
+
+allow if input.cell == "always"
+
+approval contains lib.approval(type) if input.cell == "approval"
+
+deny contains lib.never(type) if input.cell == "never"
+
+# Rules of your own go below; a reason is a sentence or lib.reason(id, table, en, ja). Try them with
+# `sekisho policy test`, apply them with `sekisho policy apply`. For example:
+#
+#   deny contains "Temporary work happens on the test host only." if input.target.name != "test1"

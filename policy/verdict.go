@@ -1,0 +1,131 @@
+package policy
+
+import (
+	"fmt"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+)
+
+// opinion is what one package of rules says.
+type opinion struct {
+	allow          bool
+	approval, deny []Reason
+}
+
+// effect puts an opinion into one word: deny beats approval beats allow, and silence is a deny.
+func (o opinion) effect() Effect {
+	switch {
+	case len(o.deny) > 0:
+		return Deny
+	case len(o.approval) > 0:
+		return Approval
+	case o.allow:
+		return Allow
+	}
+	return Deny
+}
+
+// verdict is what guardrail and vendor type say about one need of one vendor.
+type verdict struct {
+	guard, kind opinion
+}
+
+// read takes a verdict out of the query's variables; an answer of another shape than the rules promise is an error.
+func (v *verdict) read(answer topdown.QueryResult) error {
+	*v = verdict{}
+	if err := v.guard.read(answer, guardAllow, guardApproval, guardDeny); err != nil {
+		return fmt.Errorf("guardrail: %w", err)
+	}
+	return v.kind.read(answer, typeAllow, typeApproval, typeDeny)
+}
+
+func (o *opinion) read(answer topdown.QueryResult, allow, approval, deny ast.Var) (err error) {
+	if o.allow, err = readAllow(answer[allow]); err != nil {
+		return err
+	}
+	if o.approval, err = readReasons("approval", answer[approval]); err != nil {
+		return err
+	}
+	o.deny, err = readReasons("deny", answer[deny])
+	return err
+}
+
+// only unpacks the array of at most one answer that a comprehension gives.
+func only(answer *ast.Term) *ast.Term {
+	if answer == nil {
+		return nil
+	}
+	array, ok := answer.Value.(*ast.Array)
+	switch {
+	case !ok:
+		return answer
+	case array.Len() == 0:
+		return nil
+	}
+	return array.Elem(0)
+}
+
+func readAllow(answer *ast.Term) (bool, error) {
+	term := only(answer)
+	if term == nil {
+		return false, nil
+	}
+	yes, ok := term.Value.(ast.Boolean)
+	if !ok {
+		return false, fmt.Errorf("allow is %v: want true or false", term)
+	}
+	return bool(yes), nil
+}
+
+func readReasons(rule string, answer *ast.Term) ([]Reason, error) {
+	term := only(answer)
+	if term == nil {
+		return nil, nil
+	}
+	set, ok := term.Value.(ast.Set)
+	if !ok {
+		return nil, fmt.Errorf("%s is not a set: write `%s contains …`", rule, rule)
+	}
+	var reasons []Reason
+	for _, element := range set.Slice() {
+		reason, err := readReason(element)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", rule, err)
+		}
+		reasons = append(reasons, reason)
+	}
+	return reasons, nil
+}
+
+// customReason is the id of a reason that is written as a plain sentence.
+const customReason = "rule"
+
+// readReason takes a sentence or {id, table, en, ja}; table may be missing and one language stands in for the other.
+func readReason(term *ast.Term) (Reason, error) {
+	switch value := term.Value.(type) {
+	case ast.String:
+		return Reason{ID: customReason, EN: string(value), JA: string(value)}, nil
+	case ast.Object:
+		r := Reason{ID: field(value, "id"), Table: field(value, "table"), EN: field(value, "en"), JA: field(value, "ja")}
+		if r.EN == "" {
+			r.EN = r.JA
+		}
+		if r.JA == "" {
+			r.JA = r.EN
+		}
+		if r.ID != "" && r.EN != "" {
+			return r, nil
+		}
+	}
+	return Reason{}, fmt.Errorf("%v is no reason: want a sentence or an object with id, table, en and ja", term)
+}
+
+func field(object ast.Object, name string) string {
+	if term := object.Get(ast.InternedTerm(name)); term != nil {
+		if s, ok := term.Value.(ast.String); ok {
+			return string(s)
+		}
+	}
+	return ""
+}
