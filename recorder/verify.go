@@ -117,8 +117,8 @@ func (v *verifier) record() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	v.number(h)
-	v.content(h, raw[:], body, check)
+	inPlace := v.number(h)
+	v.content(h, raw[:], body, check, inPlace)
 	v.place++
 	v.offset += h.stored()
 	if h.flags&flagFinal != 0 && h.kind == typeHead {
@@ -140,17 +140,19 @@ func (v *verifier) read(h recordHeader) (body, check []byte, err error) {
 }
 
 // number checks that the record belongs where it stands. Of a row of moved records the first is named.
-func (v *verifier) number(h recordHeader) {
-	if h.number != v.place && (h.number != v.previous+1 || v.place == 0) {
+func (v *verifier) number(h recordHeader) (inPlace bool) {
+	inPlace = h.number == v.place || v.place > 0 && h.number == v.previous+1
+	if !inPlace {
 		v.lost = true
 		v.find(FaultSwapped, int(v.place), v.offset, h.stored(),
 			"record %d stands in the place of record %d, at offset %d", h.number, v.place, v.offset)
 	}
 	v.previous = h.number
+	return inPlace
 }
 
 // content checks a record's bytes against the chain, and a head against what it signs.
-func (v *verifier) content(h recordHeader, raw, body, check []byte) {
+func (v *verifier) content(h recordHeader, raw, body, check []byte, inPlace bool) {
 	v.report.Unsigned++
 	before := v.chain.sum
 	holds := string(v.chain.add(raw, body)) == string(check)
@@ -160,7 +162,7 @@ func (v *verifier) content(h recordHeader, raw, body, check []byte) {
 	}
 	head := parseHead(body)
 	valid := validHead(h, body, v.signer)
-	if valid && v.lost { // go on from what was signed
+	if valid && v.lost && inPlace { // go on from what was signed
 		before, v.chain.sum = head.sum, head.sum
 		holds = string(v.chain.add(raw, body)) == string(check)
 		v.lost = false
