@@ -145,7 +145,8 @@ func (p Person) Mail() string { return strings.TrimPrefix(p.Vendor, "@") }
 
 // plainHome is home where a directory's path patterns can say it, otherwise "".
 func plainHome(home string) string {
-	if !strings.HasPrefix(home, "/") || strings.ContainsFunc(home, unicode.IsControl) || strings.ContainsAny(home, "*?#%[]\\") || slices.Contains(strings.Split(home, "/"), "..") {
+	if !strings.HasPrefix(home, "/") || strings.ContainsFunc(home, unicode.IsControl) ||
+		strings.ContainsAny(home, "*?#%[]\\") || slices.Contains(strings.Split(home, "/"), "..") {
 		return ""
 	}
 	return strings.TrimSuffix(home, "/")
