@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -120,7 +121,8 @@ func (d *decoder) plainText(text []byte) bool {
 		case r == '\t' && indent:
 			d.errorAt(line, column, "a tab cannot indent: use spaces")
 			return false
-		case r == '\r' && (len(rest) == 1 || rest[1] != '\n'), r != '\t' && r != '\r' && r != '\n' && unicode.IsControl(r), r == '\ufeff':
+		case unicode.IsControl(r) && r != '\t' && r != '\r' && r != '\n', r == '\ufeff',
+			r == '\r' && !bytes.HasPrefix(rest, []byte("\r\n")):
 			d.errorAt(line, column, "the character %U is not allowed", r)
 			return false
 		}

@@ -13,16 +13,18 @@ func TestADecisionGetsTheWholeChainOfTheVendor(t *testing.T) {
 	if !ok {
 		t.Fatal("no input")
 	}
-	if in.Person.ID != "jiro" || in.Vendor.ID != "acme-sub" || !slices.Equal(in.Vendor.Chain, []string{"acme-sub", "acme-maintenance"}) {
+	chain := []string{"acme-sub", "acme-maintenance"}
+	if in.Person.ID != "jiro" || in.Vendor.ID != "acme-sub" || !slices.Equal(in.Vendor.Chain, chain) {
 		t.Errorf("person %+v, vendor %+v", in.Person, in.Vendor)
 	}
-	if len(in.Parents) != 1 || in.Parents[0].ID != "acme-maintenance" || !slices.Equal(in.Parents[0].Chain, []string{"acme-maintenance"}) {
+	if len(in.Parents) != 1 || in.Parents[0].ID != "acme-maintenance" || !slices.Equal(in.Parents[0].Chain, chain[1:]) {
 		t.Errorf("parents = %+v", in.Parents)
 	}
 	if in.Vendor.Risk != nil || in.Parents[0].Risk == nil || *in.Parents[0].Risk != 2 {
 		t.Errorf("risk %v and %v, want none and 2 (V-1)", in.Vendor.Risk, in.Parents[0].Risk)
 	}
-	if in.Vendor.Contract.From.IsZero() || len(in.Vendor.Networks) != 1 || in.Vendor.Windows[0] != "office-hours" || in.Vendor.Targets[0] != "db1" {
+	if in.Vendor.Contract.From.IsZero() || len(in.Vendor.Networks) != 1 || in.Vendor.Windows[0] != "office-hours" ||
+		in.Vendor.Targets[0] != "db1" {
 		t.Errorf("vendor = %+v, want contract, networks (C-3), windows (C-2) and targets (C-5)", in.Vendor)
 	}
 	if in.Target.Name != "db1" || in.Target.Kind != "ssh" || in.Target.Login != "app" || in.Target.Labels["env"] != "prod" {

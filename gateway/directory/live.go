@@ -89,8 +89,9 @@ func (l *Live) Apply(ctx context.Context, yaml []byte, by, reason string, baseNu
 	if by == "" || strings.TrimSpace(reason) == "" {
 		return Version{}, nil, errors.New("applying the directory: who does it and a reason are required")
 	}
+	before := l.state.Load()
 	v, changes, err := l.apply(ctx, yaml, by, reason, baseNumber)
-	if err == nil && len(changes) > 0 {
+	if l.state.Load() != before {
 		l.changed()
 	}
 	return v, changes, err
@@ -133,7 +134,7 @@ func (l *Live) now() time.Time {
 	return l.opts.Now().UTC()
 }
 
-// OnChange has f called after each change that is in force.
+// OnChange has f called after each new version is in force.
 func (l *Live) OnChange(f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
