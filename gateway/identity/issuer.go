@@ -104,13 +104,15 @@ func intermediate(root issuer, subject pkix.Name, usage x509.ExtKeyUsage, now ti
 	}
 }
 
-// vendorIntermediate adds name constraints: no certificate of this CA can ever stand for a host or a mailbox.
+// vendorIntermediate adds name constraints (RFC 5280, section 4.2.1.10), so that by any verifier's reading a certificate
+// of this CA stands for this vendor's people and never for a host, an address or a mailbox.
 func vendorIntermediate(root issuer, vendor string, now time.Time) *x509.Certificate {
 	t := intermediate(root, pkix.Name{CommonName: "sekisho " + vendor, Organization: []string{vendor}},
 		x509.ExtKeyUsageClientAuth, now)
-	t.PermittedDNSDomainsCritical = true
+	t.PermittedDNSDomainsCritical = true // speaks for all of them
+	t.PermittedURIDomains = []string{vendorDomain(vendor)}
 	t.ExcludedDNSDomains = []string{""}
-	t.ExcludedEmailAddresses = []string{""}
+	t.PermittedEmailAddresses = []string{vendorDomain(vendor)} // OpenSSL knows no way to exclude all
 	t.ExcludedIPRanges = []*net.IPNet{
 		{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)},
 		{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)},
@@ -241,42 +243,54 @@ func (a *Authority) clientCertificate(person, vendor string, public crypto.Publi
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		URIs:                  []*url.URL{sanURI("person", person), sanURI("vendor", vendor)},
+		URIs:                  []*url.URL{personURI(person, vendor)},
 	}, public)
 	return cert, in, err
 }
 
-// sanURI is the subject alternative name sekisho:kind:id.
-func sanURI(kind, id string) *url.URL { return &url.URL{Scheme: "sekisho", Opaque: kind + ":" + id} }
+// vendorDomain is a vendor as a host name for URIs and name constraints: acme.vendor.sekisho, or staff.sekisho for the
+// reserved @staff. It resolves nowhere.
+func vendorDomain(vendor string) string {
+	if reserved, ok := strings.CutPrefix(vendor, "@"); ok {
+		return reserved + ".sekisho"
+	}
+	return vendor + ".vendor.sekisho"
+}
 
-// subject reads person and vendor from a certificate's names, which must be exactly the two that clientCertificate sets.
+// personURI is the subject alternative name of a client certificate: sekisho://acme.vendor.sekisho/person/hanako. A name
+// constraint can hold a URI only by its host, hence not sekisho:person:hanako.
+func personURI(person, vendor string) *url.URL {
+	return &url.URL{Scheme: "sekisho", Host: vendorDomain(vendor), Path: "/person/" + person}
+}
+
+// subject reads person and vendor from a certificate's names, which must be exactly the one that clientCertificate sets.
 func subject(cert *x509.Certificate) (person, vendor string, err error) {
-	if len(cert.DNSNames)+len(cert.EmailAddresses)+len(cert.IPAddresses) > 0 || len(cert.URIs) != 2 {
+	if len(cert.DNSNames)+len(cert.EmailAddresses)+len(cert.IPAddresses) > 0 || len(cert.URIs) != 1 {
 		return "", "", fmt.Errorf("%w: unexpected names", ErrForeign)
 	}
-	for _, uri := range cert.URIs {
-		kind, id, _ := strings.Cut(uri.Opaque, ":")
-		switch {
-		case uri.Scheme == "sekisho" && kind == "person" && person == "":
-			person = id
-		case uri.Scheme == "sekisho" && kind == "vendor" && vendor == "":
-			vendor = id
-		default:
-			return "", "", fmt.Errorf("%w: unexpected names", ErrForeign)
-		}
+	name := cert.URIs[0]
+	person = strings.TrimPrefix(name.Path, "/person/")
+	vendor, ok := strings.CutSuffix(name.Host, ".vendor.sekisho")
+	if !ok {
+		vendor = "@" + strings.TrimSuffix(name.Host, ".sekisho")
 	}
-	if checkID("person", person) != nil || checkID("vendor", vendor) != nil {
+	if checkID("person", person) != nil || checkID("vendor", vendor) != nil || *personURI(person, vendor) != *name {
 		return "", "", fmt.Errorf("%w: unexpected names", ErrForeign)
 	}
 	return person, vendor, nil
 }
 
-// idForm is what may stand in a file name, a URI and an SSH principal as it is.
-var idForm = regexp.MustCompile(`^@?[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+// idForm is the directory's form of an id, which may stand in a file name, a host name and an SSH principal as it is.
+// Only vendors have reserved ones, with an @.
+var idForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 func checkID(what, id string) error {
-	if !idForm.MatchString(id) {
-		return fmt.Errorf("%s id %q: want up to 63 letters, digits, dots, dashes and underscores, first a letter or digit", what, id)
+	plain := id
+	if what == "vendor" {
+		plain = strings.TrimPrefix(id, "@")
+	}
+	if !idForm.MatchString(plain) {
+		return fmt.Errorf("%s id %q: want up to 63 lower-case letters, digits and dashes, first a letter or digit", what, id)
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ type Enrolment struct {
 
 // Authenticator is a registered WebAuthn credential.
 type Authenticator struct {
-	ID         string // base64url credential id
+	ID         string // enrolment id, colon, base64url credential id
 	Person     string
 	Enrolment  string
 	Credential []byte // JSON of go-webauthn's Credential

@@ -29,7 +29,9 @@ func (r *Registry) OpenWebSession(ctx context.Context, c Credential, host string
 	return r.putWebSession(ctx, c, host, mfa, r.now().Add(webSessionLifetime))
 }
 
-func (r *Registry) putWebSession(ctx context.Context, c Credential, host string, mfa MFA, expires time.Time) (string, error) {
+func (r *Registry) putWebSession(
+	ctx context.Context, c Credential, host string, mfa MFA, expires time.Time,
+) (string, error) {
 	if host == "" {
 		return "", errors.New("a web session needs its host")
 	}
