@@ -105,7 +105,7 @@ func (d *decoder) document(text []byte) (root value, ok bool) {
 	return value{}, false
 }
 
-// plainText refuses documents that are too large, not UTF-8, or hold control characters.
+// plainText refuses documents that are too large, not UTF-8, hold control characters or are indented with tabs.
 func (d *decoder) plainText(text []byte) bool {
 	if len(text) > maxBytes {
 		d.errorAt(1, 1, "the document has %d bytes: want at most %d", len(text), maxBytes)
