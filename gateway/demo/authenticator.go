@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -378,6 +379,32 @@ func (a *Authenticator) read() (*credentialFile, error) {
 		return nil, fmt.Errorf("authenticator %s has version %d, want 1", a.path, f.Version)
 	}
 	return &f, nil
+}
+
+// changed is when the file was last written, zero while there is none.
+func (a *Authenticator) changed() time.Time {
+	info, err := os.Stat(a.path)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
+// keep takes over a credential that a browser used or made in this authenticator's place. A counter never goes back.
+func (a *Authenticator) keep(c credential) error {
+	return a.update(func(f *credentialFile) error {
+		for i := range f.Credentials {
+			if held := &f.Credentials[i]; bytes.Equal(held.ID, c.ID) {
+				held.Count = max(held.Count, c.Count)
+				return nil
+			}
+		}
+		if len(f.Credentials) >= maxCredentials {
+			return fmt.Errorf("authenticator %s is full; delete it and enrol again", a.path)
+		}
+		f.Credentials = append(f.Credentials, c)
+		return nil
+	})
 }
 
 // update changes the file under a lock that holds between processes, so that no counter is given out twice.
