@@ -1,0 +1,148 @@
+package command
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/sekisho/sekisho/policy"
+)
+
+// call reads a simple command.
+func (r *reader) call(cmd *syntax.CallExpr) {
+	for _, a := range cmd.Assigns {
+		r.assignment(a)
+	}
+	if len(cmd.Args) == 0 {
+		return
+	}
+	argv := make([]word, len(cmd.Args))
+	for i, arg := range cmd.Args {
+		argv[i] = r.word(arg)
+	}
+	if name := argv[0]; name.fixed() && r.declared[name.text] {
+		r.invoke(argv)
+		return
+	}
+	r.run(argv)
+}
+
+// invoke reads a call of a function that the line defines; its body was read where it stands. One that is not certainly
+// defined by now may be a program instead, or call itself.
+func (r *reader) invoke(argv []word) {
+	if !r.defined[argv[0].text] {
+		r.opaque("a function that may not be defined yet")
+	}
+	r.programs = append(r.programs, texts(argv))
+	r.need(policy.Read, r.line(argv))
+}
+
+// run reads a program and its arguments.
+func (r *reader) run(argv []word) {
+	defer func() { r.depth-- }()
+	if !r.deeper() {
+		return
+	}
+	r.programs = append(r.programs, texts(argv))
+	name := argv[0]
+	switch {
+	case !name.fixed():
+		r.opaque("a program that is named by a variable or wildcard")
+		return
+	case name.text == "" || strings.HasPrefix(name.text, "="):
+		r.opaque("a program that cannot be told")
+		return
+	}
+	p := r.catalogue.lookup(name.text)
+	if p == nil {
+		r.unlisted(argv)
+		return
+	}
+	r.apply(p.also, argv, word{})
+	switch p.kind {
+	case wrapper:
+		r.wrapped(p, argv)
+	case xargs:
+		r.xargs(p, argv)
+	case shell:
+		r.shell(argv)
+	case find:
+		r.find(argv)
+	case sed:
+		r.sed(p, argv)
+	case trap:
+		r.trap(argv)
+	case test:
+		r.condition(argv)
+	default:
+		r.plain(p, argv)
+	}
+}
+
+// scripts are how files end that an interpreter would run.
+var scripts = []string{".sh", ".bash", ".zsh", ".ksh", ".csh", ".fish", ".py", ".pl", ".rb", ".js", ".php", ".lua", ".tcl", ".awk"}
+
+// unlisted is a program that the catalogue does not have. What is named like a script could do anything.
+func (r *reader) unlisted(argv []word) {
+	name := argv[0].text
+	if slices.Contains(scripts, path.Ext(name)) {
+		r.opaque("an unknown script")
+	}
+	r.need(policy.Execute, r.commandLine(argv))
+}
+
+// apply notes one effect: on the file that w stands for, or on the whole command.
+func (r *reader) apply(e effect, argv []word, w word) {
+	switch e {
+	case reads, writes, deletes:
+		if !w.pipe && !(w.fixed() && (w.text == "-" || w.text == "" || ownDevice(w.text))) {
+			r.need(policy.Right(e), r.resource(w))
+		}
+	case runs, admins:
+		r.need(policy.Right(e), r.commandLine(argv))
+	case hides:
+		r.opaque(argv[0].text)
+	case names:
+		r.named(w)
+	}
+}
+
+// named is a word that names a variable which gets a value.
+func (r *reader) named(w word) {
+	if !w.fixed() {
+		r.opaque("an assignment that cannot be told")
+		return
+	}
+	r.assigned(w.text)
+}
+
+// commandLine names a command that runs: quoted, or by the whole line's hash when part of it is not known.
+func (r *reader) commandLine(argv []word) string {
+	for _, w := range argv {
+		if w.dynamic || w.pipe {
+			return r.hash
+		}
+	}
+	return r.line(argv)
+}
+
+// line is a command as a resource: each word quoted where it needs to be, what is not known as written.
+func (r *reader) line(argv []word) string {
+	words := texts(argv)
+	for i, w := range argv {
+		if w.fixed() {
+			words[i] = quote(w.text)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+func texts(argv []word) []string {
+	out := make([]string, len(argv))
+	for i, w := range argv {
+		out[i] = w.text
+	}
+	return out
+}

@@ -1,0 +1,110 @@
+// Package command tells what a shell command line needs: which right on which resource. It reads the line as bash would
+// without running anything. It is a guard rail, not a wall: what it cannot tell it calls opaque, and what a listed program
+// does beyond its own files it cannot see.
+package command
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/sekisho/sekisho/policy"
+)
+
+// Limits on one line. Beyond them it is opaque.
+const (
+	maxLine    = 16 << 10 // bytes
+	maxOpeners = 512      // brackets, braces and backquotes
+	maxDepth   = 64       // nested constructs, and shells within shells
+	maxNeeds   = 256
+)
+
+// Result is what a line needs. Needs is never empty; of an opaque line it is {execute, sha256:HEX}.
+//
+// A need's Resource is the file as written for read, write and delete, or the quoted command for execute and for programs
+// that take no files. Where it depends on a variable or on another command's output, it is the line's Hash, so that an
+// approval covers this line and no other.
+type Result struct {
+	Needs    []policy.Need
+	Opaque   bool
+	Why      string     // why a line is opaque: a few words, "eval"
+	Programs [][]string // the commands of the line with their arguments, secrets masked
+}
+
+// Hash names a line by its content: sha256:HEX.
+func Hash(line string) string {
+	sum := sha256.Sum256([]byte(line))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// Classify tells what a line needs. It never fails: a line it cannot read is opaque.
+//
+// What is shown of the line is taken from Mask(line), what is decided from the line itself; where the two would need
+// different rights, the line is opaque.
+func (c *Catalogue) Classify(line string) Result {
+	hash := Hash(line)
+	result := c.read(line, hash)
+	if masked := Mask(line); masked != line {
+		shown := c.read(masked, hash)
+		if !result.Opaque && !sameRights(result.Needs, shown.Needs) {
+			return opaque(hash, "a secret in an unusual place", shown.Programs)
+		}
+		result.Needs, result.Programs = shown.Needs, shown.Programs
+		if result.Opaque {
+			return opaque(hash, Mask(result.Why), shown.Programs)
+		}
+	}
+	return result
+}
+
+func (c *Catalogue) read(line, hash string) Result {
+	r := &reader{catalogue: c, hash: hash}
+	r.script(line)
+	if r.why != "" {
+		return opaque(hash, r.why, r.programs)
+	}
+	if len(r.needs) == 0 { // nothing but assignments or a comment
+		r.need(policy.Read, cmp.Or(strings.TrimSpace(line), ":"))
+	}
+	return Result{Needs: r.needs, Programs: r.programs}
+}
+
+func opaque(hash, why string, programs [][]string) Result {
+	return Result{Opaque: true, Why: why, Programs: programs, Needs: []policy.Need{{Right: policy.Execute, Resource: hash}}}
+}
+
+// sameRights says that two lists need the same rights in the same order; secrets may make their resources differ.
+func sameRights(a, b []policy.Need) bool {
+	return slices.EqualFunc(a, b, func(x, y policy.Need) bool { return x.Right == y.Right })
+}
+
+// parse reads a line as bash, the language that holds the others' everyday forms.
+func parse(line string) (*syntax.File, string) {
+	switch {
+	case len(line) > maxLine:
+		return nil, "a line of more than 16 KiB"
+	case strings.ContainsRune(line, 0):
+		return nil, "a NUL byte"
+	case openers(line) > maxOpeners:
+		return nil, "deep nesting"
+	}
+	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(line), "")
+	if err != nil {
+		return nil, "syntax that cannot be read"
+	}
+	return file, ""
+}
+
+func openers(line string) (n int) {
+	for i := range len(line) {
+		switch line[i] {
+		case '(', '{', '[', '`':
+			n++
+		}
+	}
+	return n
+}

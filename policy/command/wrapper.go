@@ -1,0 +1,126 @@
+package command
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/sekisho/sekisho/policy"
+)
+
+// wrapped reads a program that runs another: options, assignments, operands of its own, then the command.
+func (r *reader) wrapped(p *program, argv []word) {
+	args := r.arguments(p, argv)
+	rest := args.operands
+	for p.assigns && len(rest) > 0 && r.environment(rest[0]) {
+		rest = rest[1:]
+	}
+	rest = rest[min(p.skip, len(rest)):]
+	if len(rest) == 0 || args.flagged(p, shows) {
+		r.need(policy.Read, r.line(argv))
+		return
+	}
+	r.run(rest)
+}
+
+// xargs reads a wrapper whose command gets more arguments from outside: appended, or in place of a marker.
+func (r *reader) xargs(p *program, argv []word) {
+	args := r.arguments(p, argv)
+	rest := slices.Clone(args.operands)
+	if len(rest) == 0 {
+		r.need(policy.Read, r.line(argv))
+		return
+	}
+	marker := replaced(argv[1 : len(argv)-len(rest)])
+	if marker == "" {
+		r.run(append(rest, unknown))
+		return
+	}
+	for i := range rest {
+		rest[i] = filled(rest[i], marker)
+	}
+	r.run(rest)
+}
+
+// replaced finds the marker that xargs puts arguments in place of, "" when it appends them.
+func replaced(options []word) string {
+	for i, w := range options {
+		switch text := w.text; {
+		case text == "-I" && i+1 < len(options):
+			return options[i+1].text
+		case text == "-i" || text == "--replace":
+			return "{}"
+		case strings.HasPrefix(text, "--replace="):
+			return text[len("--replace="):]
+		case strings.HasPrefix(text, "-I") || strings.HasPrefix(text, "-i"):
+			return text[2:]
+		}
+	}
+	return ""
+}
+
+// filled is a word in which a marker stands for something that is not known.
+func filled(w word, marker string) word {
+	if !w.fixed() || !strings.Contains(w.text, marker) {
+		return w
+	}
+	before, _, _ := strings.Cut(w.text, marker)
+	return word{text: w.text, prefix: before, dynamic: true}
+}
+
+// shell reads a shell: what it gets with -c is read in its turn, anything else it may run cannot be told.
+func (r *reader) shell(argv []word) {
+	script := false
+	i := 1
+	for ; i < len(argv); i++ {
+		w := argv[i]
+		if w.mayBeOption() && !w.fixed() {
+			r.opaque("a shell")
+			return
+		}
+		if !w.fixed() || !strings.HasPrefix(w.text, "-") && !strings.HasPrefix(w.text, "+") {
+			break
+		}
+		switch {
+		case slices.Contains([]string{"--posix", "--norc", "--noprofile", "--login"}, w.text):
+		case w.is("-o") || w.is("+o"):
+			i++
+		case len(w.text) > 1 && strings.Trim(w.text[1:], "ceuxvlfhm") == "":
+			script = script || w.text[0] == '-' && strings.Contains(w.text, "c")
+		default:
+			r.opaque("a shell")
+			return
+		}
+	}
+	if !script || i >= len(argv) || !argv[i].fixed() {
+		r.opaque("a shell")
+		return
+	}
+	before := len(r.needs)
+	r.script(argv[i].text)
+	if len(r.needs) == before {
+		r.need(policy.Read, r.line(argv))
+	}
+}
+
+// trap reads trap: resetting and ignoring signals is harmless, a handler is code.
+func (r *reader) trap(argv []word) {
+	if len(argv) > 1 && !argv[1].is("-") && !argv[1].is("") && !argv[1].is("-l") && !argv[1].is("-p") {
+		r.opaque("a trap")
+	}
+	r.need(policy.Read, r.line(argv))
+}
+
+// condition reads test and [. Its -v and -R evaluate what they are given.
+func (r *reader) condition(argv []word) {
+	operands := argv[1:]
+	if n := len(operands); n > 0 && operands[n-1].is("]") {
+		operands = operands[:n-1]
+	}
+	for i, w := range operands {
+		unary := i == 0 && len(operands) == 2
+		if w.is("-v") || w.is("-R") || w.loose || unary && w.mayBeOption() && !w.fixed() {
+			r.opaque("a test that may run code")
+		}
+	}
+	r.need(policy.Read, r.line(argv))
+}
