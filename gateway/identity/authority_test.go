@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -8,8 +9,11 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io/fs"
 	"math/big"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,7 +114,8 @@ func TestNoPrivateKeyStandsReadableOnDisk(t *testing.T) {
 		if filepath.Ext(path) == ".key" && info.Mode().Perm() != 0o600 {
 			t.Errorf("%s has mode %s", path, info.Mode())
 		}
-		if filepath.Ext(path) == ".key" && d.Name() != "master.key" && !strings.HasPrefix(string(text), "-----BEGIN SEKISHO SEALED KEY-----") ||
+		sealed := strings.HasPrefix(string(text), "-----BEGIN SEKISHO SEALED KEY-----")
+		if filepath.Ext(path) == ".key" && d.Name() != "master.key" && !sealed ||
 			strings.Contains(string(text), "PRIVATE KEY") || strings.Contains(string(text), "AGE-SECRET-KEY") {
 			t.Errorf("%s is not sealed:\n%s", path, text)
 		}
@@ -154,17 +159,19 @@ func TestAMasterKeyThatIsWrongOrMissingIsNamed(t *testing.T) {
 func TestAMasterKeyMayComeFromSystemd(t *testing.T) {
 	dir, credentials := t.TempDir(), t.TempDir()
 	src := identity.KeySource{Kind: "systemd-credential"}
-	if err := identity.CreateAuthority(dir, src, time.Now); err == nil || !strings.Contains(err.Error(), "CREDENTIALS_DIRECTORY") {
+	err := identity.CreateAuthority(dir, src, time.Now)
+	if err == nil || !strings.Contains(err.Error(), "CREDENTIALS_DIRECTORY") {
 		t.Fatalf("got %v", err)
 	}
 	t.Setenv("CREDENTIALS_DIRECTORY", credentials)
-	if err := identity.CreateAuthority(dir, src, time.Now); err == nil || !strings.Contains(err.Error(), "sekisho-master-key") {
+	err = identity.CreateAuthority(dir, src, time.Now)
+	if err == nil || !strings.Contains(err.Error(), "sekisho-master-key") {
 		t.Fatalf("got %v", err)
 	}
 	path := filepath.Join(credentials, "sekisho-master-key")
 	must(t, os.WriteFile(path, []byte(strings.Repeat("ab", 32)), 0o440)) // as systemd makes it for a service's user
 	must(t, identity.CreateAuthority(dir, src, time.Now))
-	_, err := identity.OpenAuthority(dir, src, time.Now)
+	_, err = identity.OpenAuthority(dir, src, time.Now)
 	must(t, err)
 	must(t, os.Chmod(path, 0o444))
 	if _, err := identity.OpenAuthority(dir, src, time.Now); err == nil {
@@ -185,8 +192,8 @@ func TestADamagedKeyFileIsNamed(t *testing.T) {
 		"doubled":         func(b []byte) []byte { return append(b, b...) },
 		"an unknown kind": func(b []byte) []byte { return []byte(strings.ReplaceAll(string(b), "Version: 1", "Version: 9")) },
 	}
-	for _, file := range []string{"x509-root", "x509-server", "ssh-user-ca", "ssh-host-ca", "ssh-upstream-ca", "ssh-host", "evidence",
-		"recording", "identity-token", "vendors/acme"} {
+	for _, file := range []string{"x509-root", "x509-server", "ssh-user-ca", "ssh-host-ca", "ssh-upstream-ca", "ssh-host",
+		"evidence", "recording", "identity-token", "vendors/acme"} {
 		t.Run(file, func(t *testing.T) {
 			dir := keyFolder(t)
 			path := filepath.Join(dir, "keys", filepath.FromSlash(file)+".key")
@@ -235,79 +242,111 @@ func TestAVendorMadeHalfIsMadeAnew(t *testing.T) {
 	openAuthority(t, dir)
 }
 
-// openssl verifies a chain the way OpenSSL sees it.
-func openssl(t *testing.T, args ...string) (string, error) {
+// openssl verifies a PEM chain the way OpenSSL sees it; purpose is sslclient or sslserver.
+func openssl(t *testing.T, root []byte, purpose string, chain, leaf []byte) error {
 	t.Helper()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("needs openssl")
+	needTool(t, "openssl")
+	dir := t.TempDir()
+	for name, text := range map[string][]byte{"root": root, "chain": chain, "leaf": leaf} {
+		must(t, os.WriteFile(filepath.Join(dir, name), text, 0o600))
 	}
-	out, err := exec.CommandContext(t.Context(), "openssl", args...).CombinedOutput()
-	return string(out), err
+	verify := exec.CommandContext(t.Context(), "openssl", "verify", "-x509_strict", "-purpose", purpose,
+		"-CAfile", "root", "-untrusted", "chain", "leaf")
+	verify.Dir = dir
+	if out, err := verify.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
 }
 
-func TestOpenSSLVerifiesOurChainsAndTheirLimits(t *testing.T) {
+func certificatePEM(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+func TestOpenSSLVerifiesOurChains(t *testing.T) {
 	g := newGate(t)
-	dir := t.TempDir()
-	write := func(name string, text []byte) string {
-		path := filepath.Join(dir, name)
-		must(t, os.WriteFile(path, text, 0o600))
-		return path
-	}
-	root := write("root.pem", g.authority.RootPEM())
 	for _, vendor := range []string{"acme-maintenance", "@staff"} {
 		h := g.certified("hanako", vendor)
-		leaf, chain := write("leaf.pem", h.issued.CertPEM), write("chain.pem", h.issued.ChainPEM)
-		if out, err := openssl(t, "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", root, "-untrusted", chain, leaf); err != nil {
-			t.Fatalf("%s: %v\n%s", vendor, err, out)
-		}
-		if out, err := openssl(t, "verify", "-purpose", "sslserver", "-CAfile", root, "-untrusted", chain, leaf); err == nil {
-			t.Fatalf("a client certificate of %s passes for a server's\n%s", vendor, out)
+		must(t, openssl(t, g.authority.RootPEM(), "sslclient", h.issued.ChainPEM, h.issued.CertPEM))
+		if openssl(t, g.authority.RootPEM(), "sslserver", h.issued.ChainPEM, h.issued.CertPEM) == nil {
+			t.Errorf("a client certificate of %s passes for a server's", vendor)
 		}
 	}
-
 	server, err := g.authority.ServerCertificate(testHost)
 	must(t, err)
-	leaf := write("server.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate[0]}))
-	chain := write("servers.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate[1]}))
-	if out, err := openssl(t, "verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", testHost, "-CAfile", root,
-		"-untrusted", chain, leaf); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	leaf, chain := certificatePEM(server.Certificate[0]), certificatePEM(server.Certificate[1])
+	must(t, openssl(t, g.authority.RootPEM(), "sslserver", chain, leaf))
+	if openssl(t, g.authority.RootPEM(), "sslclient", chain, leaf) == nil {
+		t.Error("a server certificate passes for a client's")
 	}
+}
 
-	// What a vendor's intermediate must not be able to sign, by OpenSSL's reading and by Go's.
+func TestAVendorsIntermediateCanSignNothingButItsPeople(t *testing.T) {
+	g := newGate(t)
 	ca, key, err := g.authority.VendorIssuer("acme-maintenance")
+	must(t, err)
+	if !ca.MaxPathLenZero || ca.MaxPathLen != 0 || len(ca.ExtKeyUsage) != 1 {
+		t.Errorf("intermediate: path length %d, usages %v", ca.MaxPathLen, ca.ExtKeyUsage)
+	}
+	client := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	taro, err := url.Parse("sekisho://other.vendor.sekisho/person/taro")
+	must(t, err)
+	for name, template := range map[string]*x509.Certificate{
+		"a server":                  {DNSNames: []string{testHost}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}},
+		"a host":                    {DNSNames: []string{testHost}, ExtKeyUsage: client},
+		"a mailbox":                 {EmailAddresses: []string{"mika@example.com"}, ExtKeyUsage: client},
+		"an address":                {IPAddresses: []net.IP{{127, 0, 0, 1}}, ExtKeyUsage: client},
+		"a person of other vendors": {URIs: []*url.URL{taro}, ExtKeyUsage: client},
+		"a CA of its own":           {IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign},
+	} {
+		t.Run(name, func(t *testing.T) { wantUnverified(t, g, ca, key, template) })
+	}
+}
+
+// wantUnverified signs template with a vendor's intermediate and demands that neither Go nor OpenSSL believes it.
+func wantUnverified(t *testing.T, g *gate, ca *x509.Certificate, key *ecdsa.PrivateKey, template *x509.Certificate) {
+	t.Helper()
+	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	template.SerialNumber = big.NewInt(1)
+	template.NotBefore, template.NotAfter = g.clock.now().Add(-time.Hour), g.clock.now().Add(time.Hour)
+	der, err := x509.CreateCertificate(rand.Reader, template, ca, own.Public(), key)
+	must(t, err)
+	issuer := own // signs a leaf when template is a CA
+	chain, purpose := certificatePEM(ca.Raw), "sslclient"
+	if template.IsCA {
+		chain = append(chain, certificatePEM(der)...)
+		parent, err := x509.ParseCertificate(der)
+		must(t, err)
+		leaf := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: template.NotBefore, NotAfter: template.NotAfter,
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+		der, err = x509.CreateCertificate(rand.Reader, leaf, parent, own.Public(), issuer)
+		must(t, err)
+		template = leaf
+	} else if template.ExtKeyUsage[0] == x509.ExtKeyUsageServerAuth {
+		purpose = "sslserver"
+	}
+	cert, err := x509.ParseCertificate(der)
 	must(t, err)
 	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
 	roots.AppendCertsFromPEM(g.authority.RootPEM())
-	intermediates.AddCert(ca)
-	caFile := write("ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw}))
-	for name, template := range map[string]*x509.Certificate{
-		"a server":   {DNSNames: []string{testHost}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}},
-		"a host":     {DNSNames: []string{testHost}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}},
-		"a mailbox":  {EmailAddresses: []string{"mika@example.com"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}},
-		"an address": {IPAddresses: server.Leaf.IPAddresses, DNSNames: []string{"a.b"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}},
-		"a CA of its own": {IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-			DNSNames: []string{"a.b"}},
-	} {
-		own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		must(t, err)
-		template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(1), g.clock.now().Add(-time.Hour), g.clock.now().Add(time.Hour)
-		der, err := x509.CreateCertificate(rand.Reader, template, ca, own.Public(), key)
-		must(t, err)
-		cert, err := x509.ParseCertificate(der)
-		must(t, err)
-		if _, err := cert.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: g.clock.now(),
-			KeyUsages: template.ExtKeyUsage}); err == nil {
-			t.Errorf("Go accepts %s from a vendor's intermediate", name)
-		}
-		path := write("forged.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-		if out, err := openssl(t, "verify", "-x509_strict", "-purpose", map[bool]string{true: "sslserver", false: "sslclient"}[name == "a server"],
-			"-CAfile", root, "-untrusted", caFile, path); err == nil {
-			t.Errorf("OpenSSL accepts %s from a vendor's intermediate\n%s", name, out)
-		}
+	intermediates.AppendCertsFromPEM(chain)
+	if _, err := cert.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: g.clock.now(),
+		KeyUsages: template.ExtKeyUsage}); err == nil {
+		t.Error("Go believes it")
 	}
-	if !ca.MaxPathLenZero || ca.MaxPathLen != 0 || len(ca.ExtKeyUsage) != 1 {
-		t.Errorf("intermediate: path length %d, usages %v", ca.MaxPathLen, ca.ExtKeyUsage)
+	if openssl(t, g.authority.RootPEM(), purpose, chain, certificatePEM(der)) == nil {
+		t.Error("OpenSSL believes it")
+	}
+}
+
+func TestAKeyFileOfVersionOneOpens(t *testing.T) {
+	text, err := os.ReadFile("testdata/sealed-v1.key")
+	must(t, err)
+	secret, err := identity.OpenSealed(bytes.Repeat([]byte{0x5e}, 32), "golden", text)
+	must(t, err)
+	if string(secret) != "a key file of version 1" {
+		t.Fatalf("got %q", secret)
 	}
 }
 
@@ -329,7 +368,7 @@ func TestServerCertificatesAreCachedAndRenewedInTime(t *testing.T) {
 	ip, err := g.authority.ServerCertificate("127.0.0.1")
 	must(t, err)
 	must(t, ip.Leaf.VerifyHostname("127.0.0.1"))
-	for _, host := range []string{"", "*.example.com", "a b", "-x", "a..b", "console.example.com:8443", strings.Repeat("a", 300)} {
+	for _, host := range []string{"", "*.example.com", "a b", "-x", "a..b", "example.com:8443", strings.Repeat("a", 300)} {
 		if _, err := g.authority.ServerCertificate(host); err == nil {
 			t.Errorf("made a certificate for %q", host)
 		}

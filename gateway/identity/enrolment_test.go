@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"math/big"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -360,19 +361,23 @@ func TestForeignAndForgedClientCertificatesAreTold(t *testing.T) {
 	acme, acmeKey, err := g.authority.VendorIssuer("acme")
 	must(t, err)
 	root, rootKey := g.authority.RootIssuer()
-	name := func(host, path string) *url.URL { return &url.URL{Scheme: "sekisho", Host: host, Path: path} }
-	hanako := []*url.URL{name("acme.vendor.sekisho", "/person/hanako")}
+	name := func(domain, rest string) *url.URL {
+		u, err := url.Parse("sekisho://" + domain + ".sekisho" + rest)
+		must(t, err)
+		return u
+	}
+	hanako := name("acme.vendor", "/person/hanako")
 	client := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	for name, forged := range map[string]tls.Certificate{
-		"signed by the root itself":           forge(t, g, root, rootKey, hanako, client),
-		"with a serial that was never issued": forge(t, g, acme, acmeKey, hanako, client),
-		"with a person twice":                 forge(t, g, acme, acmeKey, []*url.URL{hanako[0], hanako[0]}, client),
-		"with two people":                     forge(t, g, acme, acmeKey, append(hanako[:1:1], name("acme.vendor.sekisho", "/person/taro")), client),
-		"with a query behind the person":      forge(t, g, acme, acmeKey, []*url.URL{{Scheme: "sekisho", Host: "acme.vendor.sekisho", Path: "/person/hanako", RawQuery: "x"}}, client),
-		"with a person that is none":          forge(t, g, acme, acmeKey, []*url.URL{name("acme.vendor.sekisho", "/person/../x")}, client),
-		"for a name under the vendor's":       forge(t, g, acme, acmeKey, []*url.URL{name("x.acme.vendor.sekisho", "/person/hanako")}, client),
-		"without names":                       forge(t, g, acme, acmeKey, nil, client),
-		"for every usage":                     forge(t, g, acme, acmeKey, hanako, []x509.ExtKeyUsage{x509.ExtKeyUsageAny, x509.ExtKeyUsageClientAuth}),
+		"signed by the root itself":           forge(t, g, root, rootKey, client, hanako),
+		"with a serial that was never issued": forge(t, g, acme, acmeKey, client, hanako),
+		"with a person twice":                 forge(t, g, acme, acmeKey, client, hanako, hanako),
+		"with two people":                     forge(t, g, acme, acmeKey, client, hanako, name("acme.vendor", "/person/taro")),
+		"with a query behind the person":      forge(t, g, acme, acmeKey, client, name("acme.vendor", "/person/hanako?x")),
+		"with a person that is none":          forge(t, g, acme, acmeKey, client, name("acme.vendor", "/person/../x")),
+		"for a name under the vendor's":       forge(t, g, acme, acmeKey, client, name("x.acme.vendor", "/person/hanako")),
+		"without names":                       forge(t, g, acme, acmeKey, client),
+		"for every usage":                     forge(t, g, acme, acmeKey, append(client, x509.ExtKeyUsageAny), hanako),
 	} {
 		t.Run(name, func(t *testing.T) {
 			state, err := g.handshake(forged)
@@ -383,8 +388,8 @@ func TestForeignAndForgedClientCertificatesAreTold(t *testing.T) {
 	}
 	// Another vendor's intermediate, and names beside the person, are stopped by the name constraints already.
 	for name, forged := range map[string]tls.Certificate{
-		"signed by another vendor's intermediate": forge(t, g, other, otherKey, hanako, client),
-		"for staff": forge(t, g, acme, acmeKey, []*url.URL{name("staff.sekisho", "/person/mika")}, client),
+		"signed by another vendor's intermediate": forge(t, g, other, otherKey, client, hanako),
+		"for staff": forge(t, g, acme, acmeKey, client, name("staff", "/person/mika")),
 	} {
 		if _, err := g.handshake(forged); err == nil {
 			t.Errorf("TLS accepted a certificate %s", name)
@@ -393,7 +398,8 @@ func TestForeignAndForgedClientCertificatesAreTold(t *testing.T) {
 }
 
 // forge signs a client certificate that the gateway never issued.
-func forge(t *testing.T, g *gate, ca *x509.Certificate, key *ecdsa.PrivateKey, names []*url.URL, usage []x509.ExtKeyUsage) tls.Certificate {
+func forge(t *testing.T, g *gate, ca *x509.Certificate, key *ecdsa.PrivateKey, usage []x509.ExtKeyUsage, names ...*url.URL,
+) tls.Certificate {
 	t.Helper()
 	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
@@ -402,8 +408,25 @@ func forge(t *testing.T, g *gate, ca *x509.Certificate, key *ecdsa.PrivateKey, n
 		NotBefore: g.clock.now().Add(-time.Hour), NotAfter: g.clock.now().Add(time.Hour), BasicConstraintsValid: true,
 	}, ca, own.Public(), key)
 	must(t, err)
-	c := tls.Certificate{Certificate: [][]byte{der, ca.Raw}, PrivateKey: own}
-	return c
+	return tls.Certificate{Certificate: [][]byte{der, ca.Raw}, PrivateKey: own}
+}
+
+func TestAPeerThatSendsNoIntermediateCanBeProvedWithOurs(t *testing.T) {
+	g := newGate(t)
+	h := g.active("hanako", "acme")
+	leaf, err := x509.ParseCertificate(h.tlsCertificate().Certificate[0])
+	must(t, err)
+	chains, err := leaf.Verify(x509.VerifyOptions{Roots: g.authority.ClientCAs(), Intermediates: g.authority.Intermediates(),
+		CurrentTime: g.clock.now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	must(t, err)
+	c, err := g.registry.Client(g.ctx, &tls.ConnectionState{VerifiedChains: chains})
+	must(t, err)
+	source := netip.AddrPortFrom(home, 51324)
+	p := c.Principal(h.login(), source, "curl/8")
+	if p.Person != "hanako" || p.Vendor != "acme" || p.Serial != h.issued.Serial || p.Source != source || !p.MFA.UV ||
+		!p.NotAfter.Equal(h.issued.NotAfter) {
+		t.Fatalf("principal %+v", p)
+	}
 }
 
 func TestAnExpiredClientCertificateIsRefusedOnAnOldConnectionToo(t *testing.T) {
@@ -424,7 +447,9 @@ func TestAnExpiredClientCertificateIsRefusedOnAnOldConnectionToo(t *testing.T) {
 
 func TestIDsThatCouldEscapeAFileOrANameAreRefused(t *testing.T) {
 	g := newGate(t)
-	for _, id := range []string{"", ".", "..", "../x", "a/b", "a b", "a:b", "-x", "日本", "a\n", "Hanako", "a.b", "@", strings.Repeat("a", 64)} {
+	for _, id := range []string{
+		"", ".", "..", "../x", "a/b", "a b", "a:b", "-x", "日本", "a\n", "Hanako", "a.b", "@", strings.Repeat("a", 64),
+	} {
 		if _, err := g.registry.Invite(g.ctx, id, "acme", "admin"); err == nil {
 			t.Errorf("invited person %q", id)
 		}

@@ -28,6 +28,11 @@ func ReadSSHCertificate(a *Authority, key ssh.PublicKey) (netip.Prefix, time.Tim
 	return facts.source, facts.webauthn, err
 }
 
+// OpenSealed opens a key file.
+func OpenSealed(master []byte, name string, text []byte) ([]byte, error) {
+	return sealer{master: master}.open(name, text)
+}
+
 var (
 	ParseRequest = parseRequest
 	HashToken    = hashToken

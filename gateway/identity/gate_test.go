@@ -14,6 +14,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
 	"sync"
 	"testing"
 	"time"
@@ -98,6 +100,18 @@ func wantErr(t *testing.T, err, want error) {
 	if !errors.Is(err, want) {
 		t.Fatalf("got error %v, want %v", err, want)
 	}
+}
+
+// needTool skips what drives a missing program; under CI that is a failure.
+func needTool(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err == nil {
+		return
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatalf("%s is missing; make tools installs it", program)
+	}
+	t.Skipf("%s is missing; make tools installs it", program)
 }
 
 // holder is a person on their own side: keys, certificate, security key.

@@ -110,7 +110,7 @@ func makeMasterKey(path string) error {
 func readPrivate(path string, forbidden fs.FileMode) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("opening the master key: %w", err)
+		return nil, fmt.Errorf("opening the master key: %w; restore it from the backup, no other key opens without it", err)
 	}
 	defer f.Close()
 	info, err := f.Stat()

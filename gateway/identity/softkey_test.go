@@ -23,6 +23,7 @@ type softKey struct {
 	handle  string // user handle given at registration, base64url
 	counter uint32
 	flags   byte // of the next answer
+	aaguid  [16]byte
 }
 
 // WebAuthn authenticator data flags (WebAuthn level 3, section 6.1).
@@ -92,7 +93,7 @@ func (k *softKey) create(options []byte) []byte {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	data := append(k.authData(k.flags|flagAT), make([]byte, 16)...)
+	data := append(k.authData(k.flags|flagAT), k.aaguid[:]...)
 	data = binary.BigEndian.AppendUint16(data, uint16(len(k.id)))
 	data = append(append(data, k.id...), cose...)
 	attestation, err := cbor.Marshal(map[string]any{"fmt": "none", "attStmt": map[string]any{}, "authData": data})

@@ -81,8 +81,10 @@ func TestAnSSHCertificateNeverOutlivesTheClientCertificate(t *testing.T) {
 	}
 }
 
+type cert = ssh.Certificate
+
 // sign changes a good certificate and signs it anew with ca.
-func sign(t *testing.T, good *ssh.Certificate, ca ssh.Signer, change func(*ssh.Certificate)) *ssh.Certificate {
+func sign(t *testing.T, good *cert, ca ssh.Signer, change func(*cert)) *cert {
 	t.Helper()
 	c := *good
 	c.CriticalOptions = map[string]string{"source-address": good.CriticalOptions["source-address"]}
@@ -100,7 +102,6 @@ func TestWhatAnSSHCertificateMustBe(t *testing.T) {
 	h, other := g.active("hanako", "acme"), g.active("taro", "acme")
 	n := g.waiting("jiro", "acme")
 	good := h.certificate()
-	ours := g.authority.UserCASigner()
 	_, strangerKey, err := ed25519.GenerateKey(rand.Reader)
 	must(t, err)
 	stranger, err := ssh.NewSignerFromKey(strangerKey)
@@ -108,6 +109,7 @@ func TestWhatAnSSHCertificateMustBe(t *testing.T) {
 	hosts, err := g.authority.HostSigners("gateway.example.com")
 	must(t, err)
 	now := func(d time.Duration) uint64 { return uint64(g.clock.now().Add(d).Unix()) }
+	const source = "source-address"
 	flipped := *good
 	flipped.KeyId += "!"
 
@@ -116,43 +118,60 @@ func TestWhatAnSSHCertificateMustBe(t *testing.T) {
 		from netip.Addr
 		want error
 	}{
-		"is good as issued":                 {good, home, nil},
-		"is good from the same in IPv6":     {good, netip.MustParseAddr("::ffff:203.0.113.9"), nil},
-		"not a plain key":                   {h.ssh.PublicKey(), home, identity.ErrNoCertificate},
-		"not altered":                       {&flipped, home, identity.ErrForeign},
-		"not from another source":           {good, homeToo, identity.ErrSource},
-		"not from nowhere":                  {good, netip.Addr{}, identity.ErrSource},
-		"not by another CA":                 {sign(t, good, stranger, func(*ssh.Certificate) {}), home, identity.ErrForeign},
-		"not the gateway's own host key":    {hosts[0].PublicKey(), home, identity.ErrForeign},
-		"not for nobody":                    {sign(t, good, ours, func(c *ssh.Certificate) { c.ValidPrincipals = nil }), home, identity.ErrPrincipals},
-		"not for an empty name":             {sign(t, good, ours, func(c *ssh.Certificate) { c.ValidPrincipals = []string{""} }), home, identity.ErrPrincipals},
-		"not for two people":                {sign(t, good, ours, func(c *ssh.Certificate) { c.ValidPrincipals = []string{"hanako", "taro"} }), home, identity.ErrPrincipals},
-		"not for another person":            {sign(t, good, ours, func(c *ssh.Certificate) { c.ValidPrincipals = []string{"taro"} }), home, identity.ErrNotEnrolled},
-		"not a host certificate":            {sign(t, good, ours, func(c *ssh.Certificate) { c.CertType = ssh.HostCert }), home, identity.ErrForeign},
-		"not over":                          {sign(t, good, ours, func(c *ssh.Certificate) { c.ValidBefore = now(0) }), home, identity.ErrExpired},
-		"not to begin later":                {sign(t, good, ours, func(c *ssh.Certificate) { c.ValidAfter = now(time.Minute) }), home, identity.ErrExpired},
-		"not without an end":                {sign(t, good, ours, func(c *ssh.Certificate) { c.ValidBefore = ssh.CertTimeInfinity }), home, identity.ErrForeign},
-		"not of thirteen hours":             {sign(t, good, ours, func(c *ssh.Certificate) { c.ValidBefore = now(13 * time.Hour) }), home, identity.ErrForeign},
-		"not for a key that is unknown":     {sign(t, good, ours, func(c *ssh.Certificate) { c.Key = stranger.PublicKey() }), home, identity.ErrNotEnrolled},
-		"not for another person's key":      {sign(t, good, ours, func(c *ssh.Certificate) { c.Key = other.ssh.PublicKey() }), home, identity.ErrNotEnrolled},
-		"not before the release":            {sign(t, good, ours, func(c *ssh.Certificate) { c.Key, c.ValidPrincipals = n.ssh.PublicKey(), []string{"jiro"} }), home, identity.ErrWaiting},
-		"not without source-address":        {sign(t, good, ours, func(c *ssh.Certificate) { c.CriticalOptions = nil }), home, identity.ErrForeign},
-		"not with two source addresses":     {sign(t, good, ours, func(c *ssh.Certificate) { c.CriticalOptions["source-address"] += ",0.0.0.0/0" }), home, identity.ErrForeign},
-		"not with an unknown option":        {sign(t, good, ours, func(c *ssh.Certificate) { c.CriticalOptions["force-command"] = "id" }), home, identity.ErrForeign},
-		"not relying on verify-required":    {sign(t, good, ours, func(c *ssh.Certificate) { c.CriticalOptions["verify-required"] = "" }), home, identity.ErrForeign},
-		"not with a WebAuthn time in words": {sign(t, good, ours, func(c *ssh.Certificate) { c.Extensions[identity.WebAuthnAt] = "now" }), home, identity.ErrForeign},
+		"is good as issued":              {good, home, nil},
+		"is good from the same in IPv6":  {good, netip.MustParseAddr("::ffff:203.0.113.9"), nil},
+		"not a plain key":                {h.ssh.PublicKey(), home, identity.ErrNoCertificate},
+		"not altered":                    {&flipped, home, identity.ErrForeign},
+		"not from another source":        {good, homeToo, identity.ErrSource},
+		"not from nowhere":               {good, netip.Addr{}, identity.ErrSource},
+		"not by another CA":              {sign(t, good, stranger, func(*cert) {}), home, identity.ErrForeign},
+		"not the gateway's own host key": {hosts[0].PublicKey(), home, identity.ErrForeign},
+	} {
+		t.Run(name, func(t *testing.T) { wantLogin(t, g, c.key, c.from, c.want) })
+	}
+
+	// Signed by the very CA, and still not one of ours.
+	for name, c := range map[string]struct {
+		change func(*cert)
+		want   error
+	}{
+		"not for nobody":                {func(c *cert) { c.ValidPrincipals = nil }, identity.ErrPrincipals},
+		"not for an empty name":         {func(c *cert) { c.ValidPrincipals = []string{""} }, identity.ErrPrincipals},
+		"not for two people":            {func(c *cert) { c.ValidPrincipals = []string{"hanako", "taro"} }, identity.ErrPrincipals},
+		"not for another person":        {func(c *cert) { c.ValidPrincipals = []string{"taro"} }, identity.ErrNotEnrolled},
+		"not a host certificate":        {func(c *cert) { c.CertType = ssh.HostCert }, identity.ErrForeign},
+		"not over":                      {func(c *cert) { c.ValidBefore = now(0) }, identity.ErrExpired},
+		"not to begin later":            {func(c *cert) { c.ValidAfter = now(time.Minute) }, identity.ErrExpired},
+		"not without an end":            {func(c *cert) { c.ValidBefore = ssh.CertTimeInfinity }, identity.ErrForeign},
+		"not of thirteen hours":         {func(c *cert) { c.ValidBefore = now(13 * time.Hour) }, identity.ErrForeign},
+		"not for a key that is unknown": {func(c *cert) { c.Key = stranger.PublicKey() }, identity.ErrNotEnrolled},
+		"not for another person's key":  {func(c *cert) { c.Key = other.ssh.PublicKey() }, identity.ErrNotEnrolled},
+		"not without source-address":    {func(c *cert) { c.CriticalOptions = nil }, identity.ErrForeign},
+		"not with two addresses":        {func(c *cert) { c.CriticalOptions[source] += ",::/0" }, identity.ErrForeign},
+		"not with an unknown option":    {func(c *cert) { c.CriticalOptions["force-command"] = "id" }, identity.ErrForeign},
+		"not with verify-required":      {func(c *cert) { c.CriticalOptions["verify-required"] = "" }, identity.ErrForeign},
+		"not with a WebAuthn in words":  {func(c *cert) { c.Extensions[identity.WebAuthnAt] = "now" }, identity.ErrForeign},
+		"not before the release": {func(c *cert) {
+			c.Key, c.ValidPrincipals = n.ssh.PublicKey(), []string{"jiro"}
+		}, identity.ErrWaiting},
 	} {
 		t.Run(name, func(t *testing.T) {
-			login, err := g.registry.CheckSSH(g.ctx, c.key, c.from)
-			if c.want == nil {
-				must(t, err)
-				return
-			}
-			wantErr(t, err, c.want)
-			if login.Principal.Person != "" {
-				t.Fatalf("a refused login names %s", login.Principal.Person)
-			}
+			wantLogin(t, g, sign(t, good, g.authority.UserCASigner(), c.change), home, c.want)
 		})
+	}
+}
+
+// wantLogin checks a key and demands success or this error, and that a refused login names nobody.
+func wantLogin(t *testing.T, g *gate, key ssh.PublicKey, from netip.Addr, want error) {
+	t.Helper()
+	login, err := g.registry.CheckSSH(g.ctx, key, from)
+	if want == nil {
+		must(t, err)
+		return
+	}
+	wantErr(t, err, want)
+	if login.Principal.Person != "" {
+		t.Fatalf("a refused login names %s", login.Principal.Person)
 	}
 }
 
@@ -230,9 +249,7 @@ func TestWhichSSHKeysCanBeEnrolled(t *testing.T) {
 // keygen shows a certificate as OpenSSH reads it.
 func keygen(t *testing.T, key ssh.PublicKey) string {
 	t.Helper()
-	if _, err := exec.LookPath("ssh-keygen"); err != nil {
-		t.Skip("needs ssh-keygen")
-	}
+	needTool(t, "ssh-keygen")
 	path := filepath.Join(t.TempDir(), "key-cert.pub")
 	must(t, os.WriteFile(path, ssh.MarshalAuthorizedKey(key), 0o600))
 	out, err := exec.CommandContext(t.Context(), "ssh-keygen", "-L", "-f", path).CombinedOutput()
@@ -276,13 +293,13 @@ func TestOpenSSHReadsOurCertificates(t *testing.T) {
 	wantLines(t, keygen(t, upstream.PublicKey()), "user certificate", `Key ID: "session s-1 hanako"`,
 		"Signing CA: ED25519 "+ssh.FingerprintSHA256(g.authority.UpstreamCA()),
 		"Principals: app Critical Options: (none) Extensions: permit-pty")
-	cert := upstream.PublicKey().(*ssh.Certificate)
-	if left := time.Unix(int64(cert.ValidBefore), 0).Sub(g.clock.now()); left > 2*time.Minute {
+	first := upstream.PublicKey().(*cert)
+	if left := time.Unix(int64(first.ValidBefore), 0).Sub(g.clock.now()); left > 2*time.Minute {
 		t.Fatalf("an upstream certificate of %s", left)
 	}
 	again, err := g.authority.UpstreamSigner("app", "session s-1 hanako")
 	must(t, err)
-	if ssh.FingerprintSHA256(again.PublicKey().(*ssh.Certificate).Key) == ssh.FingerprintSHA256(cert.Key) {
+	if ssh.FingerprintSHA256(again.PublicKey().(*cert).Key) == ssh.FingerprintSHA256(first.Key) {
 		t.Fatal("the upstream key is used twice")
 	}
 }

@@ -68,9 +68,9 @@ func TestWhatAnAnswerMustProve(t *testing.T) {
 		"an honest answer":                {func(*softKey) {}, nil},
 		"without user verification":       {func(k *softKey) { k.flags = flagUP }, identity.ErrAssertion},
 		"without user presence":           {func(k *softKey) { k.flags = flagUV }, identity.ErrAssertion},
-		"at another origin":               {func(k *softKey) { k.origin = "https://console.example.net:8443" }, identity.ErrAssertion},
-		"at an app under the same name":   {func(k *softKey) { k.origin = "https://orders.console.example.com:8443" }, identity.ErrAssertion},
-		"at another port":                 {func(k *softKey) { k.origin = "https://console.example.com:9443" }, identity.ErrAssertion},
+		"at another origin":               {func(k *softKey) { k.origin = "https://evil.example:8443" }, identity.ErrAssertion},
+		"at an app below it":              {func(k *softKey) { k.origin = "https://orders." + testRPID }, identity.ErrAssertion},
+		"at another port":                 {func(k *softKey) { k.origin = "https://console.example.com" }, identity.ErrAssertion},
 		"for another relying party":       {func(k *softKey) { k.rpID = "example.net" }, identity.ErrAssertion},
 		"now claiming to be synchronised": {func(k *softKey) { k.flags |= flagBE | flagBS }, identity.ErrAssertion},
 		"with a counter that went back":   {func(k *softKey) { k.counter = 0 }, identity.ErrCloned},
@@ -185,4 +185,28 @@ func TestPurposesThatAreReservedOrEmptyAreRefused(t *testing.T) {
 			t.Errorf("began a ceremony for %q", purpose)
 		}
 	}
+}
+
+func TestAnAnswerNamesTheModelOfTheKey(t *testing.T) {
+	g := newGate(t)
+	h := g.certified("hanako", "acme")
+	h.soft.aaguid = [16]byte{0xaa, 0xbb, 15: 0x01}
+	must(t, h.register())
+	e, err := g.registry.Code(g.ctx, "hanako")
+	must(t, err)
+	must(t, g.registry.Release(g.ctx, "hanako", e.Code, "mika"))
+	if mfa := h.login(); mfa.AAGUID != "aabb0000-0000-0000-0000-000000000001" {
+		t.Fatalf("model %q", mfa.AAGUID)
+	}
+}
+
+func TestSynchronisedPasskeysAreAcceptedOnlyWhereAllowed(t *testing.T) {
+	g := newGate(t)
+	var err error
+	g.registry, err = identity.NewRegistry(identity.RegistryConfig{Authority: g.authority, Store: g.store, RPID: testRPID,
+		Origins: []string{testOrigin}, Now: g.clock.now, AllowSynced: true})
+	must(t, err)
+	h := g.certified("hanako", "acme")
+	h.soft.flags |= flagBE | flagBS
+	must(t, h.register())
 }
