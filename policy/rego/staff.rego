@@ -9,6 +9,9 @@ import data.sekisho.lib
 roles := {
 	"admin": {
 		"gateway.directory.apply",
+		"gateway.directory.get",
+		"gateway.directory.plan",
+		"gateway.enrolment.list",
 		"gateway.invite.create",
 		"gateway.enrolment.release",
 		"gateway.enrolment.revoke",
