@@ -10,7 +10,8 @@ import (
 // arguments are a program's words sorted into options and operands.
 type arguments struct {
 	operands []word
-	given    map[string]bool // the listed options that are there, by name with dashes
+	given    map[string]bool // the options that are there, by name with dashes
+	values   map[string]word // what the listed ones that take a word got
 }
 
 // plain reads a program with options and operands.
@@ -68,7 +69,7 @@ func (a arguments) flagged(p *program, e effect) bool {
 
 // arguments sorts a program's words. Of a program whose options are leading, everything after the first operand is one.
 func (r *reader) arguments(p *program, argv []word) arguments {
-	args := arguments{given: map[string]bool{}}
+	args := arguments{given: map[string]bool{}, values: map[string]word{}}
 	for i := 1; i < len(argv); i++ {
 		w := argv[i]
 		switch {
@@ -127,16 +128,13 @@ func (r *reader) long(p *program, argv []word, i int, args *arguments) int {
 	}
 	taken := 0
 	for _, option := range meant {
-		args.given[option] = true
-		e, takesValue := p.values[option]
-		switch {
+		switch _, takesValue := p.values[option]; {
 		case !takesValue:
-			r.flag(p.flags[option], argv)
+			r.flag(p, argv, option, args)
 		case attached:
-			r.apply(e, argv, literal(value))
+			r.value(p, argv, option, literal(value), args)
 		default:
-			r.value(e, argv, i+1)
-			taken = 1
+			taken = r.next(p, argv, i+1, option, args)
 		}
 	}
 	return taken
@@ -159,55 +157,58 @@ func (p *program) meant(name string) []string {
 	return list
 }
 
-// short reads -abc, -ovalue or -o value and returns how many words beyond the first it took. A program that spells its
-// options with one dash (find-like) lists them in full.
+// short reads -abc, -ovalue or -o value and returns how many words beyond the first it took. A program that spells long
+// options with one dash lists them in full.
 func (r *reader) short(p *program, argv []word, i int, args *arguments) int {
 	text := argv[i].text
-	if e, ok := p.values[text]; ok {
-		args.given[text] = true
-		r.value(e, argv, i+1)
-		return 1
+	if _, ok := p.values[text]; ok {
+		return r.next(p, argv, i+1, text, args)
 	}
-	if e, ok := p.flags[text]; ok {
-		args.given[text] = true
-		r.flag(e, argv)
+	if _, ok := p.flags[text]; ok {
+		r.flag(p, argv, text, args)
 		return 0
 	}
 	for j := 1; j < len(text); j++ {
 		option := "-" + text[j:j+1]
-		if e, ok := p.values[option]; ok {
-			args.given[option] = true
-			if j+1 < len(text) {
-				r.apply(e, argv, literal(text[j+1:]))
+		if _, ok := p.values[option]; ok {
+			if rest := text[j+1:]; rest != "" {
+				r.value(p, argv, option, literal(rest), args)
 				return 0
 			}
-			r.value(e, argv, i+1)
-			return 1
+			return r.next(p, argv, i+1, option, args)
 		}
-		e, ok := p.flags[option]
-		if !ok {
+		if _, ok := p.flags[option]; !ok {
 			r.unlistedOption(p, argv, option)
 		}
-		args.given[option] = true
-		r.flag(e, argv)
+		r.flag(p, argv, option, args)
 	}
 	return 0
 }
 
-// value applies an option's effect to the word it takes.
-func (r *reader) value(e effect, argv []word, i int) {
+// next gives an option the word after it and returns how many words that are.
+func (r *reader) next(p *program, argv []word, i int, option string, args *arguments) int {
 	if i >= len(argv) {
-		return
+		args.given[option] = true
+		return 0
 	}
-	if argv[i].loose && e != nothing {
-		r.opaque("an argument that may be an option of " + argv[0].text)
+	if argv[i].loose {
+		r.anyOption(p, argv) // several words may come out of it
 	}
-	r.apply(e, argv, argv[i])
+	r.value(p, argv, option, argv[i], args)
+	return 1
 }
 
-// flag applies the effects of an option on the whole command; those on operands are applied later.
-func (r *reader) flag(e effect, argv []word) {
-	if e == runs || e == admins || e == hides {
+// value applies an option's effect to the word it takes.
+func (r *reader) value(p *program, argv []word, option string, w word, args *arguments) {
+	args.given[option] = true
+	args.values[option] = w
+	r.apply(p.values[option], argv, w)
+}
+
+// flag notes an option without a value. Effects on operands are applied with them.
+func (r *reader) flag(p *program, argv []word, option string, args *arguments) {
+	args.given[option] = true
+	if e := p.flags[option]; e == runs || e == admins || e == hides {
 		r.apply(e, argv, word{})
 	}
 }

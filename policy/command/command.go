@@ -92,7 +92,7 @@ func parse(line string) (*syntax.File, string) {
 	case openers(line) > maxOpeners:
 		return nil, "deep nesting"
 	}
-	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(line), "")
+	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash), syntax.KeepComments(true)).Parse(strings.NewReader(line), "")
 	if err != nil {
 		return nil, "syntax that cannot be read"
 	}

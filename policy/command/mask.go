@@ -13,7 +13,18 @@ const mask = "MASKED"
 // Mask replaces the secrets in a command line: passwords and tokens in options, assignments, headers and URLs. What the
 // line does stays the same in every other way: classifying the masked line gives the same rights. Masking twice changes
 // nothing.
-func Mask(line string) string { return maskNested(line, 0) }
+func Mask(line string) string {
+	for range maxMaskRounds {
+		masked := maskNested(line, 0)
+		if masked == line {
+			break
+		}
+		line = masked // what is masked may bring other secrets to light
+	}
+	return line
+}
+
+const maxMaskRounds = 8
 
 func maskNested(line string, depth int) string {
 	if !mayHoldSecret(line) {
@@ -87,6 +98,16 @@ func (m *masker) cut(n syntax.Node, text string) {
 	if from < to && to <= len(m.line) {
 		m.edits = append(m.edits, edit{from, to, text})
 	}
+}
+
+// cutLiteral is cut for text, whose end in a here-document may be behind the closing mark.
+func (m *masker) cutLiteral(lit *syntax.Lit, text string) {
+	from := int(lit.Pos().Offset())
+	if to := from + len(lit.Value); to <= len(m.line) && m.line[from:to] == lit.Value {
+		m.edits = append(m.edits, edit{from, to, text})
+		return
+	}
+	m.cut(lit, text)
 }
 
 // arguments masks what a command's words make a secret of each other: the word after --password.
@@ -193,7 +214,7 @@ func (m *masker) part(part syntax.WordPart, where escapes) {
 	case *syntax.Lit:
 		value := unescape(part.Value, where)
 		if masked := maskText(value); masked != value {
-			m.cut(part, escape(masked, where))
+			m.cutLiteral(part, escape(masked, where))
 		}
 	case *syntax.SglQuoted:
 		if masked := maskText(part.Value); masked != part.Value && !part.Dollar {

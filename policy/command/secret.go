@@ -10,11 +10,11 @@ import (
 )
 
 // secretWord is how names of secrets end.
-const secretWord = `(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credentials?|(?:api|access|auth|private|secret|signing)[-_]?key|session[-_]?id)`
+const secretWord = `(?:pass(?:word|wd|phrase|code)?|[-_.]pwd|secret|token|credentials?|(?:api|access|auth|private|secret|signing)[-_]?key|session[-_]?id)`
 
 var (
 	// hint is in every text that could hold a secret; most lines have none and are not looked at further.
-	hint = regexp.MustCompile(`(?i)pass|pwd|secret|token|credential|key|session|auth|cookie|bearer|basic|://|-p|-u|-a|-w|AKIA|gh[pousr]_|xox|eyJ|mysql|maria|sudo|stdin|kinit`)
+	hint = regexp.MustCompile(`(?i)pass|[-_.]pwd|secret|token|credential|key|session|auth|cookie|bearer|basic|://|-p|-u|-a|-w|AKIA|gh[pousr]_|xox|eyJ|mysql|maria|sudo|stdin|kinit`)
 
 	named      = regexp.MustCompile(`(?i)^-{0,2}[\w.-]*` + secretWord + `$`)
 	shortNamed = regexp.MustCompile(`(?i)^-(?:pass(?:word|wd|phrase)?|token|secret|api[-_]?key)$`)

@@ -214,7 +214,7 @@ func quoteWild(text string) string {
 
 // quote makes a text one word of a command, leaving alone what needs no quotes.
 func quote(text string) string {
-	if text != "" && strings.Trim(text, unquoted) == "" {
+	if text == "[" || text != "" && strings.Trim(text, unquoted) == "" {
 		return text
 	}
 	quoted, err := syntax.Quote(text, syntax.LangBash)

@@ -30,7 +30,7 @@ func (r *reader) xargs(p *program, argv []word) {
 		r.need(policy.Read, r.line(argv))
 		return
 	}
-	marker := replaced(argv[1 : len(argv)-len(rest)])
+	marker := args.marker()
 	if marker == "" {
 		r.run(append(rest, unknown))
 		return
@@ -41,19 +41,13 @@ func (r *reader) xargs(p *program, argv []word) {
 	r.run(rest)
 }
 
-// replaced finds the marker that xargs puts arguments in place of, "" when it appends them.
-func replaced(options []word) string {
-	for i, w := range options {
-		switch text := w.text; {
-		case text == "-I" && i+1 < len(options):
-			return options[i+1].text
-		case text == "-i" || text == "--replace":
-			return "{}"
-		case strings.HasPrefix(text, "--replace="):
-			return text[len("--replace="):]
-		case strings.HasPrefix(text, "-I") || strings.HasPrefix(text, "-i"):
-			return text[2:]
-		}
+// marker is what xargs puts arguments in place of, "" when it appends them.
+func (a arguments) marker() string {
+	if w, ok := a.values["-I"]; ok {
+		return w.text
+	}
+	if a.any("-i", "--replace") {
+		return "{}"
 	}
 	return ""
 }
