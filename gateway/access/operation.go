@@ -1,0 +1,268 @@
+package access
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sekisho/sekisho/policy"
+	"github.com/sekisho/sekisho/policy/command"
+	"github.com/sekisho/sekisho/recorder"
+)
+
+// Labels say how a session's rights were enforced (promise 7), from the strongest to the weakest.
+const (
+	LabelWire     = "wire"     // each operation parsed on the wire
+	LabelParsed   = "parsed"   // command lines classified: a guard rail, not a wall
+	LabelRecorded = "recorded" // what runs is on record, not decided
+)
+
+var labelOrder = []string{LabelWire, LabelParsed, LabelRecorded}
+
+func startLabel(protocol string) string {
+	if protocol == "https" {
+		return LabelWire
+	}
+	return LabelParsed
+}
+
+// Operation is what a proxy was asked to do, raw: the door classifies it.
+type Operation struct {
+	Kind     string // ssh.exec | ssh.shell | http.request
+	Command  string // ssh.exec: the line as sent
+	Method   string // http.request
+	Path     string // http.request: canonical, as it will be forwarded
+	Channel  uint32 // the channel its recording entries carry
+	Terminal bool   // a person looks at a terminal
+}
+
+// Grant is an operation that was allowed and now runs. End it when it is over.
+type Grant struct {
+	session  *Session
+	op       Operation
+	action   policy.Action
+	label    string
+	decision policy.Decision // Until is guarded by session.mu
+	started  time.Time
+	ended    sync.Once
+}
+
+// classified is an operation with the rights it needs.
+type classified struct {
+	action policy.Action
+	label  string
+	why    string // why a line is opaque
+}
+
+// Authorize decides one operation and puts the decision into the recording before anything happens. A *Refusal says no or
+// not yet; any other error means the session cannot go on.
+func (s *Session) Authorize(ctx context.Context, op Operation) (*Grant, error) {
+	if s.ctx.Err() != nil {
+		return nil, &Refusal{Effect: policy.Deny, Reasons: []policy.Reason{notOpen}}
+	}
+	c, err := s.classify(op)
+	if err != nil {
+		return nil, err
+	}
+	decision, err := s.decide(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.recordDecision(op.Channel, c.action, decision); err != nil {
+		return nil, err
+	}
+	if decision.Effect != policy.Allow {
+		return nil, s.refuse(ctx, op, c, decision)
+	}
+	g := &Grant{session: s, op: op, action: c.action, label: c.label, decision: decision, started: s.door.cfg.Now()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || s.ctx.Err() != nil {
+		return nil, &Refusal{Effect: policy.Deny, Reasons: []policy.Reason{notOpen}}
+	}
+	s.grants[g] = struct{}{}
+	s.weaken(c.label)
+	return g, nil
+}
+
+func (s *Session) decide(ctx context.Context, c classified) (policy.Decision, error) {
+	in, ok := s.door.input(s.principal, s.target.Name, s.login, c.action)
+	if !ok || !within(in, s.target.Name) {
+		return policy.Decision{ID: newID("d-"), Reasons: []policy.Reason{notYours}}, nil
+	}
+	decision := s.door.cfg.Engine.Decide(ctx, in)
+	if c.action.Opaque && s.target.Opaque != "execute" && decision.Effect != policy.Deny {
+		decision.Effect = policy.Deny
+		decision.Reasons = []policy.Reason{opaqueReason(c.why)}
+	}
+	return decision, nil
+}
+
+func opaqueReason(why string) policy.Reason {
+	r := policy.Reason{ID: "opaque_line",
+		EN: "What this line does cannot be told before it runs, and this target refuses such lines.",
+		JA: "この行の動作は実行前に判定できず、この対象では許可されていません。"}
+	if why != "" {
+		r.EN += " It is opaque because of: " + why + "."
+		r.JA += " 理由: " + why
+	}
+	return r
+}
+
+// classify turns a raw operation into the rights it needs. What it does not know needs nothing, which policy denies.
+func (s *Session) classify(op Operation) (classified, error) {
+	c := classified{action: policy.Action{Protocol: s.protocol, Operation: op.Kind}, label: LabelWire}
+	switch op.Kind {
+	case "ssh.exec":
+		catalogue, err := s.door.currentCatalogue()
+		if err != nil {
+			return c, err
+		}
+		res := catalogue.Classify(op.Command)
+		c.action.Command, c.action.Opaque, c.action.Needs = command.Mask(op.Command), res.Opaque, maskNeeds(res.Needs)
+		c.label, c.why = LabelParsed, res.Why
+		if res.Opaque {
+			c.label = LabelRecorded
+		}
+	case "ssh.shell":
+		c.action.Needs = []policy.Need{{Right: policy.Execute, Resource: "shell"}}
+		c.label = LabelRecorded
+	case "http.request":
+		right, ok := s.target.RightFor(op.Method, op.Path)
+		if ok {
+			c.action.Needs = []policy.Need{{Right: right, Resource: op.Method + " " + op.Path}}
+		}
+		c.action.Command = op.Method + " " + op.Path
+	}
+	return c, nil
+}
+
+func maskNeeds(needs []policy.Need) []policy.Need {
+	masked := slices.Clone(needs)
+	for i := range masked {
+		masked[i].Resource = command.Mask(masked[i].Resource)
+	}
+	return masked
+}
+
+// weaken lowers the session's label to the weakest operation it allowed; s.mu is held.
+func (s *Session) weaken(label string) {
+	if slices.Index(labelOrder, label) > slices.Index(labelOrder, s.label) {
+		s.label = label
+	}
+}
+
+// Label is the weakest enforcement this session has had so far.
+func (s *Session) Label() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.label
+}
+
+func (s *Session) recordDecision(channel uint32, action policy.Action, decision policy.Decision) error {
+	data, err := json.Marshal(struct {
+		Action   policy.Action   `json:"action"`
+		Decision policy.Decision `json:"decision"`
+	}{action, decision})
+	if err != nil {
+		return err
+	}
+	return s.Record(channel, recorder.KindDecided, data)
+}
+
+// refuse files a request where a second person could say yes, puts the refusal on record and words it.
+func (s *Session) refuse(ctx context.Context, op Operation, c classified, decision policy.Decision) error {
+	refusal := &Refusal{Effect: decision.Effect, Reasons: decision.Reasons, Needs: decision.Needs, Decision: decision.ID}
+	outcome := recorder.Refused
+	if decision.Effect == policy.Approval {
+		id, err := s.door.file(ctx, s, op, c, decision)
+		if err != nil {
+			return err
+		}
+		refusal.Request, outcome = id, recorder.Pending
+	}
+	detail := s.describeOperation(op, c.action)
+	detail["reasons"] = reasonIDs(decision.Reasons)
+	detail["tables"] = tables(decision.Reasons)
+	set(detail, "request", refusal.Request)
+	ev := s.event(recorder.ClassCommand, "command.refused", outcome, detail)
+	ev.Decision, ev.Revision, ev.Enforced = decision.ID, decision.Revision, c.label
+	if _, err := s.door.cfg.Audit.Append(ctx, ev); err != nil {
+		return err
+	}
+	return refusal
+}
+
+func tables(reasons []policy.Reason) []string {
+	var ids []string
+	for _, r := range reasons {
+		if r.Table != "" && !slices.Contains(ids, r.Table) {
+			ids = append(ids, r.Table)
+		}
+	}
+	return ids
+}
+
+func (s *Session) describeOperation(op Operation, action policy.Action) map[string]any {
+	detail := map[string]any{"operation": op.Kind}
+	set(detail, "line", action.Command)
+	if action.Opaque {
+		detail["opaque"] = true
+	}
+	if len(action.Needs) > 0 {
+		detail["needs"] = action.Needs
+	}
+	return detail
+}
+
+// Decision is what allowed the operation.
+func (g *Grant) Decision() policy.Decision {
+	g.session.mu.Lock()
+	defer g.session.mu.Unlock()
+	return g.decision
+}
+
+// Label says how this operation's rights are enforced.
+func (g *Grant) Label() string { return g.label }
+
+// Line is the command line as it may be stored, its secrets masked; "" for an operation without one.
+func (g *Grant) Line() string { return g.action.Command }
+
+// End puts the finished operation on record as command.run (R-2) with detail added, for instance exit or status. Only the
+// first call counts.
+func (g *Grant) End(outcome recorder.Outcome, detail map[string]any) {
+	g.ended.Do(func() {
+		s := g.session
+		s.mu.Lock()
+		delete(s.grants, g)
+		s.mu.Unlock()
+		all := s.describeOperation(g.op, g.action)
+		all["started"] = g.started.UTC()
+		all["ms"] = s.door.cfg.Now().Sub(g.started).Milliseconds()
+		for k, v := range detail {
+			all[k] = v
+		}
+		ev := s.event(recorder.ClassCommand, "command.run", outcome, all)
+		ev.Decision, ev.Revision, ev.Enforced, ev.Lease = g.decision.ID, g.decision.Revision, g.label, g.lease()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if _, err := s.door.cfg.Audit.Append(ctx, ev); err != nil {
+			s.door.cfg.Log.Error("recording an operation failed; ending the session", zap.String("session", s.id), zap.Error(err))
+			s.kill(&Ended{Reason: "recording failed", EN: "it can no longer be recorded", JA: "記録を続けられません"})
+		}
+	})
+}
+
+// lease names the lease that made the operation possible, if one did.
+func (g *Grant) lease() string {
+	for _, need := range g.decision.Needs {
+		if need.Lease != "" {
+			return need.Lease
+		}
+	}
+	return ""
+}

@@ -1,0 +1,102 @@
+package access
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sekisho/sekisho/policy"
+)
+
+// Refusal is the answer to somebody who may not do what they asked. It says why, and with an approval cell which request
+// was filed.
+type Refusal struct {
+	Effect   policy.Effect // Deny or Approval
+	Reasons  []policy.Reason
+	Needs    []policy.NeedEffect
+	Decision string // d-…
+	Request  string // r-…, "" unless a request waits for an approver
+}
+
+func (r *Refusal) Error() string {
+	why := make([]string, 0, len(r.Reasons))
+	for _, reason := range r.Reasons {
+		why = append(why, reason.EN)
+	}
+	return fmt.Sprintf("%s: %s (decision %s)", r.verb("en"), strings.Join(why, " "), r.Decision)
+}
+
+// Message is the text for the person who was refused, several lines without a trailing newline: what, why with the table
+// ids, the right that was missing, the decision and what to do. lang is "ja" or anything else for English.
+func (r *Refusal) Message(lang string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "sekisho: %s", r.verb(lang))
+	for _, reason := range r.Reasons {
+		text := reason.EN
+		if lang == "ja" && reason.JA != "" {
+			text = reason.JA
+		}
+		fmt.Fprintf(&b, "\n  %s", text)
+		if reason.Table != "" && !strings.Contains(text, reason.Table) {
+			fmt.Fprintf(&b, " (%s)", reason.Table)
+		}
+	}
+	for _, need := range r.Needs {
+		if need.Effect == policy.Allow {
+			continue
+		}
+		fmt.Fprintf(&b, "\n  %s: %s  %s", word(lang, "right", "権限"), need.Right, need.Resource)
+	}
+	if r.Request != "" {
+		fmt.Fprintf(&b, "\n  %s: %s", word(lang, "request", "申請"), r.Request)
+		fmt.Fprintf(&b, "\n  %s", word(lang, "Waiting for an approver; run it again once it is approved.",
+			"承認待ちです。承認されたらもう一度実行してください。"))
+	}
+	if r.Decision != "" {
+		fmt.Fprintf(&b, "\n  %s: %s", word(lang, "decision", "判定"), r.Decision)
+	}
+	return b.String()
+}
+
+func (r *Refusal) verb(lang string) string {
+	if r.Request != "" {
+		return word(lang, "needs approval", "承認が必要です")
+	}
+	return word(lang, "refused", "拒否されました")
+}
+
+func word(lang, en, ja string) string {
+	if lang == "ja" {
+		return ja
+	}
+	return en
+}
+
+// Ended is the cause of a session's context: why the door ended it, in both languages.
+type Ended struct {
+	Reason string // short and stable, for events and lists
+	EN, JA string // for the person
+}
+
+func (e *Ended) Error() string { return "session ended: " + e.EN }
+
+// Message is the line shown to the person whose session ends.
+func (e *Ended) Message(lang string) string {
+	if lang == "ja" {
+		return "sekisho: セッションを終了します: " + e.JA
+	}
+	return "sekisho: session ended: " + e.EN
+}
+
+// notYours is the one answer for a target that does not exist, is not this vendor's or has no such login, so that nobody
+// can list targets by asking.
+var notYours = policy.Reason{
+	ID: "target_not_yours", Table: "C-5",
+	EN: "There is no such target, or it is not yours (C-5).",
+	JA: "対象が存在しないか、許可されていません（C-5）。",
+}
+
+var notOpen = policy.Reason{
+	ID: "session_over",
+	EN: "The session is over.",
+	JA: "セッションは終了しています。",
+}

@@ -1,0 +1,525 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sekisho/sekisho/gateway/directory"
+	"github.com/sekisho/sekisho/gateway/identity"
+	"github.com/sekisho/sekisho/policy"
+	"github.com/sekisho/sekisho/recorder"
+)
+
+// finishGrace is how long a proxy has to say goodbye on the contractor's screen after its session was ended. The way to
+// the target is already shut by then.
+const finishGrace = 700 * time.Millisecond
+
+// Request asks for a session.
+type Request struct {
+	Principal identity.Principal
+	Target    string
+	Login     string // the account on the target; "" for HTTPS
+	Protocol  string // ssh | https
+}
+
+// Target is what a proxy may know of a target: how to recognise it, not where it is.
+type Target struct {
+	Name        string
+	Kind        string   // ssh | https
+	HostKey     string   // ssh: pinned fingerprint, SHA256:…; "" when HostCA is used
+	HostCA      string   // ssh: fingerprint of the authority that signs its host certificate, SHA256:…; "" when HostKey is used
+	Host        string   // https: the public host name the app answers to
+	Upstream    *url.URL // https: scheme http or https; its Host is only the name a TLS certificate must carry
+	RedactJSON  []string // https: JSON paths never stored
+	Opaque      string   // deny | execute
+	ConfigPaths []string
+}
+
+// Session is one recorded access to one target. It exists only after an allowing decision and with an open recording. It
+// is safe for concurrent use.
+type Session struct {
+	door      *Door
+	id        string
+	principal identity.Principal
+	login     string
+	protocol  string
+	target    directory.Target
+	started   time.Time
+	writer    *recorder.Writer
+	ctx       context.Context
+	cancel    context.CancelCauseFunc
+
+	recording sync.Mutex // keeps entry offsets in the order they are written
+
+	mu       sync.Mutex // guards the fields below; taken after no other lock
+	decision policy.Decision
+	grants   map[*Grant]struct{}
+	conns    map[net.Conn]struct{}
+	label    string
+	over     bool // finish has begun
+
+	finished sync.Once
+}
+
+// Open decides whether the principal may reach the target at all and, if so, opens a recorded session. A *Refusal says
+// no; any other error means the gateway could not open one, and nothing was let through.
+func (d *Door) Open(ctx context.Context, req Request) (*Session, error) {
+	dir := d.cfg.Directory.Current()
+	action := policy.Action{Protocol: req.Protocol, Operation: connectOperation(req.Protocol)}
+	target, known := dir.Target(req.Target)
+	if known && target.AdminLogin(req.Login) {
+		action.Needs = []policy.Need{{Right: policy.Admin, Resource: "login:" + req.Login}}
+	}
+	in, ok := d.input(req.Principal, req.Target, req.Login, action)
+	if !known || !ok || connectOperation(target.Kind()) != action.Operation || !within(in, req.Target) {
+		return nil, d.refuseOpen(ctx, req, policy.Decision{ID: newID("d-"), Reasons: []policy.Reason{notYours},
+			Revision: d.cfg.Engine.Revision().Number()})
+	}
+	decision := d.cfg.Engine.Decide(ctx, in)
+	if decision.Effect != policy.Allow {
+		return nil, d.refuseOpen(ctx, req, decision)
+	}
+	if err := d.reserve(req.Principal.Person); err != nil {
+		return nil, err
+	}
+	s, err := d.openSession(ctx, req, target, decision)
+	if err != nil {
+		d.release(req.Principal.Person)
+		return nil, err
+	}
+	return s, nil
+}
+
+func connectOperation(protocol string) string {
+	switch protocol {
+	case "ssh":
+		return "ssh.connect"
+	case "https":
+		return "http.connect"
+	}
+	return ""
+}
+
+// within tells whether every vendor of the chain lists the target (C-5, V-6). The guardrail says the same again; here it
+// only keeps a stranger's target indistinguishable from one that does not exist.
+func within(in policy.Input, target string) bool {
+	for _, v := range append([]policy.Vendor{in.Vendor}, in.Parents...) {
+		if !slices.Contains(v.Targets, target) {
+			return false
+		}
+	}
+	return true
+}
+
+// input gathers everything a decision depends on; false when person, target or login is unknown or the certificate names
+// another vendor than the directory does.
+func (d *Door) input(p identity.Principal, target, login string, action policy.Action) (policy.Input, bool) {
+	in, ok := d.cfg.Directory.Current().Input(p.Person, target, login)
+	if !ok || in.Person.Vendor != p.Vendor {
+		return policy.Input{}, false
+	}
+	now := d.cfg.Now()
+	in.Auth = policy.Auth{Kind: "human", Cert: policy.Cert{Serial: p.Serial, NotAfter: p.NotAfter},
+		MFA: policy.MFA{Method: p.MFA.Method, At: p.MFA.At, UV: p.MFA.UV}}
+	if d.revoked(p) {
+		in.Auth.Cert = policy.Cert{}
+	}
+	in.Source = policy.Source{IP: p.Source.Addr().Unmap()}
+	in.Action = action
+	in.Time = policy.Clock{Now: now, Zone: d.cfg.Zone.String()}
+
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	_, in.Vendor.CutOff = d.cutOffs[in.Vendor.ID]
+	for i, parent := range in.Parents {
+		_, in.Parents[i].CutOff = d.cutOffs[parent.ID]
+	}
+	for _, l := range d.leases {
+		if l.Person == p.Person && l.Target == target && now.Before(l.Until) {
+			in.Leases = append(in.Leases, l)
+		}
+	}
+	return in, true
+}
+
+func (d *Door) revoked(p identity.Principal) bool {
+	return d.cfg.Revoked("person", p.Person) || d.cfg.Revoked("vendor", p.Vendor) ||
+		d.cfg.Revoked("x509", p.Serial) || d.cfg.Revoked("ssh-cert", p.Serial)
+}
+
+func (d *Door) refuseOpen(ctx context.Context, req Request, decision policy.Decision) error {
+	refusal := &Refusal{Effect: policy.Deny, Reasons: decision.Reasons, Needs: decision.Needs, Decision: decision.ID}
+	ev := recorder.Event{Class: recorder.ClassCommand, Kind: "session.open", Outcome: recorder.Refused,
+		Target: clip(req.Target, 256), Login: clip(req.Login, 64), Decision: decision.ID, Revision: decision.Revision,
+		Detail: map[string]any{"protocol": req.Protocol, "reasons": reasonIDs(decision.Reasons)}}
+	d.describe(&ev, req.Principal)
+	if _, err := d.cfg.Audit.Append(ctx, ev); err != nil {
+		return fmt.Errorf("recording a refusal: %w", err)
+	}
+	return refusal
+}
+
+// reserve takes a place for one more session of the person.
+func (d *Door) reserve(person string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	total := 0
+	for _, n := range d.opening {
+		total += n
+	}
+	if total >= d.cfg.MaxSessions {
+		return fmt.Errorf("the gateway already carries %d sessions, its limit", total)
+	}
+	if d.opening[person] >= d.cfg.MaxPerPerson {
+		return fmt.Errorf("%s already has %d sessions, the limit for one person", person, d.opening[person])
+	}
+	d.opening[person]++
+	return nil
+}
+
+func (d *Door) release(person string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.opening[person]--; d.opening[person] <= 0 {
+		delete(d.opening, person)
+	}
+}
+
+// openSession opens the recording, puts the opening on record and only then makes the session live.
+func (d *Door) openSession(ctx context.Context, req Request, target directory.Target, decision policy.Decision) (*Session, error) {
+	started := d.cfg.Now().UTC()
+	p := req.Principal
+	s := &Session{
+		door: d, id: newID("s-"), principal: p, login: req.Login, protocol: req.Protocol, target: target, started: started,
+		decision: decision, grants: make(map[*Grant]struct{}), conns: make(map[net.Conn]struct{}), label: startLabel(req.Protocol),
+	}
+	header := recorder.Header{Session: s.id, Person: p.Person, Vendor: p.Vendor, Target: target.Name, Login: req.Login,
+		Protocol: req.Protocol, Started: started, Decision: decision.ID, Revision: decision.Revision,
+		Source: &recorder.Source{IP: p.Source.Addr().Unmap(), Port: p.Source.Port(), Client: clip(p.Client, 128)}}
+	for _, v := range d.cfg.Directory.Current().Chain(p.Vendor) {
+		header.Chain = append(header.Chain, v.ID)
+	}
+	writer, err := recorder.Create(d.cfg.Recording, header)
+	if err != nil {
+		return nil, fmt.Errorf("opening the recording of session %s: %w", s.id, err)
+	}
+	s.writer = writer
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	if err := s.announce(ctx); err != nil {
+		return nil, errors.Join(err, writer.Close("never opened"))
+	}
+	d.mu.Lock()
+	d.live[s.id] = s
+	d.mu.Unlock()
+	// A change between the decision and the line above would have missed this session.
+	d.Recheck()
+	return s, nil
+}
+
+func (s *Session) announce(ctx context.Context) error {
+	if err := s.door.cfg.Store.PutSession(ctx, s.record("", time.Time{})); err != nil {
+		return fmt.Errorf("listing session %s: %w", s.id, err)
+	}
+	ev := s.event(recorder.ClassCommand, "session.open", recorder.OK, map[string]any{"protocol": s.protocol})
+	ev.Decision, ev.Revision = s.decision.ID, s.decision.Revision
+	if _, err := s.door.cfg.Audit.Append(ctx, ev); err != nil {
+		return fmt.Errorf("recording the opening of session %s: %w", s.id, err)
+	}
+	return nil
+}
+
+// ID is the session's id, s- and a ULID.
+func (s *Session) ID() string { return s.id }
+
+// Principal is who the session belongs to.
+func (s *Session) Principal() identity.Principal { return s.principal }
+
+// Login is the account on the target.
+func (s *Session) Login() string { return s.login }
+
+// Context ends when the session must: context.Cause gives the *Ended whose message the person should see.
+func (s *Session) Context() context.Context { return s.ctx }
+
+// Target describes the other side without its address.
+func (s *Session) Target() Target {
+	t := Target{Name: s.target.Name, Kind: s.target.Kind(), Opaque: s.target.Opaque, ConfigPaths: s.target.ConfigPaths}
+	if s.target.SSH != nil {
+		t.HostKey, t.HostCA = s.target.SSH.HostKey, s.target.SSH.HostCA
+	}
+	if s.target.HTTPS != nil {
+		t.Host, t.RedactJSON = s.target.HTTPS.Host, s.target.Redact.JSON
+		t.Upstream = &url.URL{Scheme: s.target.HTTPS.Upstream.Scheme, Host: s.target.HTTPS.Upstream.Hostname()}
+	}
+	return t
+}
+
+// Dial opens a connection to the target; it is the only way there (promise 1). The connection is closed when the session
+// ends, whatever the caller does.
+func (s *Session) Dial(ctx context.Context) (net.Conn, error) {
+	if cause := context.Cause(s.ctx); cause != nil {
+		return nil, cause
+	}
+	address, err := s.address()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := s.door.cfg.Dial(ctx, "tcp", address)
+	if err != nil {
+		s.door.cfg.Log.Warn("target not reachable", zap.String("session", s.id), zap.String("target", s.target.Name), zap.Error(err))
+		return nil, fmt.Errorf("target %s is not reachable: %w", s.target.Name, withoutAddress(err))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || s.ctx.Err() != nil {
+		conn.Close()
+		return nil, context.Cause(s.ctx)
+	}
+	tracked := &trackedConn{Conn: conn, session: s}
+	s.conns[tracked] = struct{}{}
+	return tracked, nil
+}
+
+func (s *Session) address() (string, error) {
+	switch {
+	case s.target.SSH != nil:
+		return s.target.SSH.Address, nil
+	case s.target.HTTPS != nil:
+		up := s.target.HTTPS.Upstream
+		port := up.Port()
+		if port == "" {
+			port = map[string]string{"http": "80", "https": "443"}[up.Scheme]
+		}
+		return net.JoinHostPort(up.Hostname(), port), nil
+	}
+	return "", fmt.Errorf("target %s has no address", s.target.Name)
+}
+
+// withoutAddress drops the address a net.OpError prints: contractors see target names only.
+func withoutAddress(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		return op.Err
+	}
+	return errors.New("connecting failed")
+}
+
+// trackedConn is known to its session until it is closed.
+type trackedConn struct {
+	net.Conn
+	session *Session
+}
+
+func (c *trackedConn) Close() error {
+	c.session.mu.Lock()
+	delete(c.session.conns, c)
+	c.session.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// CloseWrite passes a half-close on, for protocols that have one.
+func (c *trackedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.New("connection cannot be half-closed")
+}
+
+// Record hands one entry to the recorder and returns once it is accepted; only then may it be shown (promise 3). When the
+// recorder cannot take it, the session ends.
+func (s *Session) Record(channel uint32, kind recorder.Kind, data []byte) error {
+	if s.ctx.Err() != nil {
+		return context.Cause(s.ctx)
+	}
+	s.recording.Lock()
+	err := s.writer.Write(recorder.Entry{Offset: s.offset(), Channel: channel, Kind: kind, Data: data})
+	s.recording.Unlock()
+	if err == nil {
+		return nil
+	}
+	s.door.cfg.Log.Error("recording failed; ending the session", zap.String("session", s.id), zap.Error(err))
+	ended := &Ended{Reason: "recording failed", EN: "it can no longer be recorded", JA: "記録を続けられません"}
+	s.kill(ended)
+	return ended
+}
+
+// offset never runs backwards, as wall clocks do: started keeps its monotonic reading only if Now gives one.
+func (s *Session) offset() time.Duration {
+	return max(0, s.door.cfg.Now().Sub(s.started))
+}
+
+// Event puts one event of this session on record.
+func (s *Session) Event(ctx context.Context, class recorder.Class, kind string, outcome recorder.Outcome, detail map[string]any) error {
+	if _, err := s.door.cfg.Audit.Append(ctx, s.event(class, kind, outcome, detail)); err != nil {
+		return fmt.Errorf("recording %s: %w", kind, err)
+	}
+	return nil
+}
+
+func (s *Session) event(class recorder.Class, kind string, outcome recorder.Outcome, detail map[string]any) recorder.Event {
+	offset := s.offset().Milliseconds()
+	ev := recorder.Event{Class: class, Kind: kind, Outcome: outcome, Session: s.id, Target: s.target.Name, Login: s.login,
+		Enforced: s.Label(), OffsetMS: &offset, Detail: detail}
+	s.door.describe(&ev, s.principal)
+	return ev
+}
+
+// End closes the session from the proxy's side; reason is short and stable: "closed", "disconnected".
+func (s *Session) End(reason string) {
+	if ended, ok := context.Cause(s.ctx).(*Ended); ok {
+		reason = ended.Reason
+	}
+	s.finish(reason)
+}
+
+// kill ends the session from the door's side: the way to the target is shut at once, the proxy tells the person, and a
+// proxy that does not finish is finished.
+func (s *Session) kill(ended *Ended) {
+	s.cancel(ended)
+	for _, conn := range s.openConns() {
+		conn.Close()
+	}
+	time.AfterFunc(finishGrace, func() { s.End(ended.Reason) })
+}
+
+func (s *Session) openConns() []net.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]net.Conn, 0, len(s.conns))
+	for c := range s.conns {
+		all = append(all, c)
+	}
+	return all
+}
+
+// finish closes whatever is open, writes the last entry and the session.end event, and forgets the session. It runs once;
+// a second caller waits for the first.
+func (s *Session) finish(reason string) {
+	s.finished.Do(func() {
+		s.mu.Lock()
+		s.over = true
+		s.mu.Unlock()
+		for _, g := range s.openGrants() {
+			g.End(recorder.Lost, map[string]any{"reason": reason})
+		}
+		s.cancel(&Ended{Reason: reason, EN: reason, JA: reason})
+		for _, conn := range s.openConns() {
+			conn.Close()
+		}
+		s.closeBooks(reason)
+		s.door.mu.Lock()
+		delete(s.door.live, s.id)
+		s.door.mu.Unlock()
+		s.door.release(s.principal.Person)
+	})
+}
+
+func (s *Session) closeBooks(reason string) {
+	log := s.door.cfg.Log.With(zap.String("session", s.id))
+	ended := s.door.cfg.Now().UTC()
+	outcome := recorder.OK
+	if err := s.writer.Close(reason); err != nil {
+		log.Error("closing the recording failed", zap.Error(err))
+		outcome = recorder.Failed
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	detail := map[string]any{"reason": reason, "ms": ended.Sub(s.started).Milliseconds()}
+	if err := s.Event(ctx, recorder.ClassCommand, "session.end", outcome, detail); err != nil {
+		log.Error("recording the end failed", zap.Error(err))
+	}
+	if err := s.door.cfg.Store.PutSession(ctx, s.record(reason, ended)); err != nil {
+		log.Error("listing the end failed", zap.Error(err))
+	}
+}
+
+func (s *Session) record(reason string, ended time.Time) SessionRecord {
+	return SessionRecord{ID: s.id, Person: s.principal.Person, Vendor: s.principal.Vendor, Target: s.target.Name, Login: s.login,
+		Protocol: s.protocol, SourceIP: s.principal.Source.Addr().Unmap().String(), Enforced: s.Label(), StartedAt: s.started,
+		EndedAt: ended, EndReason: reason, Recording: filepath.Base(recorder.Path(s.door.cfg.Recording.Dir, s.id))}
+}
+
+// decidedUntil is when the session must be decided again.
+func (s *Session) decidedUntil() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until := s.decision.Until
+	for g := range s.grants {
+		if g.decision.Until.Before(until) {
+			until = g.decision.Until
+		}
+	}
+	return until
+}
+
+// recheck decides the session and everything running in it again and ends the session if any of it is no longer allowed.
+func (s *Session) recheck(ctx context.Context) {
+	decision, ok := s.decideAgain(ctx, s.connectAction())
+	if !ok {
+		s.kill(endedBy(decision))
+		return
+	}
+	s.mu.Lock()
+	s.decision = decision
+	s.mu.Unlock()
+	for _, g := range s.openGrants() {
+		again, ok := s.decideAgain(ctx, g.action)
+		if !ok {
+			s.kill(endedBy(again))
+			return
+		}
+		s.mu.Lock()
+		g.decision.Until = again.Until
+		s.mu.Unlock()
+	}
+}
+
+func (s *Session) connectAction() policy.Action {
+	return policy.Action{Protocol: s.protocol, Operation: connectOperation(s.protocol)}
+}
+
+func (s *Session) decideAgain(ctx context.Context, action policy.Action) (policy.Decision, bool) {
+	in, ok := s.door.input(s.principal, s.target.Name, s.login, action)
+	if !ok || !within(in, s.target.Name) {
+		return policy.Decision{Reasons: []policy.Reason{notYours}}, false
+	}
+	decision := s.door.cfg.Engine.Decide(ctx, in)
+	return decision, decision.Effect == policy.Allow
+}
+
+// endedBy turns the reasons of a refusal into the reason a session ends.
+func endedBy(decision policy.Decision) *Ended {
+	ended := &Ended{Reason: "no longer allowed", EN: "it is no longer allowed", JA: "許可されなくなりました"}
+	if len(decision.Reasons) > 0 {
+		r := decision.Reasons[0]
+		ended = &Ended{Reason: r.ID, EN: r.EN, JA: r.JA}
+	}
+	return ended
+}
+
+// openGrants lists what is running.
+func (s *Session) openGrants() []*Grant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*Grant, 0, len(s.grants))
+	for g := range s.grants {
+		all = append(all, g)
+	}
+	return all
+}
+
+func reasonIDs(reasons []policy.Reason) []string {
+	ids := make([]string, 0, len(reasons))
+	for _, r := range reasons {
+		ids = append(ids, r.ID)
+	}
+	return ids
+}
