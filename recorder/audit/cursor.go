@@ -147,7 +147,7 @@ func (c *cursor) openLines(n int) error {
 	} else if c.limits != nil {
 		c.size = 0 // younger than the walk
 	}
-	c.lines = bufio.NewReaderSize(io.LimitReader(file, c.size), 256<<10)
+	c.lines = bufio.NewReaderSize(io.LimitReader(file, c.size), 64<<10)
 	return nil
 }
 
@@ -183,10 +183,16 @@ func (c *cursor) parseHeads(b []byte, n int) []headLine {
 	offset := 0
 	for number := 1; ; number++ {
 		end := bytes.IndexByte(b[offset:], '\n')
-		if end < 0 {
+		if end < 0 && !endsWrong(b[offset:]) {
 			break
 		}
+		if end < 0 {
+			end = len(b) - offset - 1
+		}
 		h, err := parseHeadLine(b[offset : offset+end])
+		if b[offset+end] != '\n' {
+			err = errors.New("it does not end in a line feed")
+		}
 		switch {
 		case err != nil:
 			c.report(FaultDamaged, headsFile(n), number, int64(offset), int64(end+1),
@@ -202,6 +208,15 @@ func (c *cursor) parseHeads(b []byte, n int) []headLine {
 	}
 	c.marks = int64(offset)
 	return heads
+}
+
+// endsWrong reports whether b is a whole head with another byte in place of its line feed, which no crash leaves.
+func endsWrong(b []byte) bool {
+	if len(b) == 0 {
+		return false
+	}
+	_, err := parseHeadLine(b[:len(b)-1])
+	return err == nil
 }
 
 // checkSignatures checks every signature, or only the last: it covers all that was written before.

@@ -24,7 +24,6 @@ func (l *Log) recover() ([]recorder.Event, error) {
 		return nil, err
 	}
 	defer w.close()
-	w.tears = true
 	if err := w.run(); err != nil {
 		return nil, err
 	}

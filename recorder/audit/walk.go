@@ -10,13 +10,10 @@ import (
 type walk struct {
 	cursors []*cursor // in the order of recorder.Classes
 	vendors map[string]vendorState
-	find    func(Finding)
-	events  uint64
-	tears   bool // what no head vouches for and does not fit is torn off; otherwise it is a finding
 }
 
 func newWalk(dir string, trusted ed25519.PublicKey, limits map[string]int64, every bool, find func(Finding)) (*walk, error) {
-	w := &walk{vendors: map[string]vendorState{}, find: find}
+	w := &walk{vendors: map[string]vendorState{}}
 	for _, class := range recorder.Classes {
 		c, err := newCursor(dir, class, trusted, limits, every, find)
 		if err != nil {
@@ -80,15 +77,15 @@ func (w *walk) take(c *cursor, s *stored) {
 	if s.vendor != "" {
 		w.vendors[s.vendor] = s.next(s.line)
 	}
-	w.events++
 	c.take()
 }
 
-// force resolves that every class waits for another: the line before one of theirs is missing or was changed.
+// force resolves that every class waits for another. If no head vouches for one of these lines, it is a part of a commit
+// that did not reach the disk whole. Otherwise the line before it is missing or was changed.
 func (w *walk) force(waiting []*cursor) {
 	first := waiting[0]
 	for _, c := range waiting {
-		if w.tears && !c.queue[0].marked {
+		if !c.queue[0].marked {
 			c.tear()
 			return
 		}
