@@ -1,0 +1,284 @@
+package sshproxy
+
+import (
+	"encoding/json"
+	"errors"
+	"sync"
+
+	"go.uber.org/zap"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/sekisho/sekisho/gateway/access"
+	"github.com/sekisho/sekisho/recorder"
+)
+
+// channel is one session channel of the contractor joined to one on the target: a shell or a command, with what was asked
+// for it before. The request loop (run) hears the client, listen hears the target, and pumps move the bytes.
+type channel struct {
+	conn     *connection
+	link     *link
+	session  *access.Session
+	number   uint32 // in the recording
+	client   ssh.Channel
+	upstream ssh.Channel
+
+	// Of the request loop.
+	terminal  terminal
+	variables int
+
+	// replying is held from sending a request to the target until its answer has been passed on, and while closing:
+	// otherwise the close of a quick command overtakes the answer to its exec. It guards the fields below.
+	replying sync.Mutex
+	started  bool // a shell or command was started
+	ended    bool // EOF was sent to the client
+	closed   bool // the client was told that the channel is over
+	onscreen bool // there is a terminal: notices need CR LF
+
+	grant   *access.Grant  // set before the pumps start
+	pumps   sync.WaitGroup // what the target writes, to the client
+	input   sync.WaitGroup // what the client writes, to the target
+	drained chan struct{}  // closed when everything a started program wrote has been passed on
+
+	inputEnded chan struct{} // closed when the client writes nothing more
+
+	stderr  stderrLock
+	exit    *exit // how the program ended; of listen
+	settled sync.Once
+}
+
+func newChannel(c *connection, l *link, client, upstream ssh.Channel) *channel {
+	return &channel{conn: c, link: l, session: l.session, number: c.numbers.Add(1), client: client, upstream: upstream,
+		drained: make(chan struct{}), inputEnded: make(chan struct{})}
+}
+
+// run carries the channel until the client has closed it.
+func (ch *channel) run(requests, answers <-chan *ssh.Request) {
+	var listening sync.WaitGroup
+	listening.Go(func() {
+		defer ch.conn.proxy.guard("target requests", ch.abort)
+		ch.listen(answers)
+	})
+	for req := range requests {
+		ch.request(req)
+	}
+	ch.upstream.Close()
+	listening.Wait()
+	ch.pumps.Wait()
+	ch.input.Wait()
+	ch.settle(recorder.Lost, map[string]any{"reason": "the client closed the channel"})
+}
+
+// abort closes both sides; it is what a panic leaves to do.
+func (ch *channel) abort() {
+	ch.conn.client.Close()
+	ch.link.client.Close()
+}
+
+// request takes one request of the client.
+func (ch *channel) request(req *ssh.Request) {
+	switch req.Type {
+	case "pty-req":
+		ch.openTerminal(req)
+	case "env":
+		ch.setVariable(req)
+	case "window-change":
+		ch.resize(req)
+	case "shell":
+		ch.start(req, access.Operation{Kind: "ssh.shell"})
+	case "exec":
+		ch.exec(req)
+	case "subsystem":
+		ch.refuseSubsystem(req)
+	case "signal":
+		if s, ok := parseSignal(req.Payload); ok {
+			ch.relay(req, ssh.Marshal(s))
+			return
+		}
+		reply(req, false)
+	case "break":
+		var b breaking
+		if ssh.Unmarshal(req.Payload, &b) == nil {
+			ch.relay(req, ssh.Marshal(b))
+			return
+		}
+		reply(req, false)
+	case "eow@openssh.com":
+		ch.relay(req, nil)
+	case "auth-agent-req@openssh.com":
+		ch.conn.note(noticeAgent)
+		reply(req, false)
+	case "x11-req":
+		ch.conn.note(noticeX11)
+		reply(req, false)
+	default:
+		// keepalive@openssh.com and what nobody knows: a refusal is an answer.
+		reply(req, false)
+	}
+}
+
+// relay passes a request on and its answer back.
+func (ch *channel) relay(req *ssh.Request, payload []byte) bool {
+	ch.replying.Lock()
+	defer ch.replying.Unlock()
+	ok, err := ch.upstream.SendRequest(req.Type, req.WantReply, payload)
+	reply(req, ok && err == nil)
+	return ok && err == nil
+}
+
+func (ch *channel) openTerminal(req *ssh.Request) {
+	t, ok := parseTerminal(req.Payload)
+	if !ok || ch.taken() {
+		reply(req, false)
+		return
+	}
+	ch.replying.Lock()
+	// An answer is asked for even where the client wants none: whether there is a terminal decides how notices are written.
+	ok, err := ch.upstream.SendRequest(req.Type, true, ssh.Marshal(t))
+	ok = ok && err == nil
+	ch.onscreen = ok
+	reply(req, ok)
+	ch.replying.Unlock()
+	if ok {
+		ch.terminal = t
+		ch.record(recorder.KindResize, []byte(t.window().String()))
+	}
+}
+
+func (ch *channel) setVariable(req *ssh.Request) {
+	v, passed := parseVariable(req.Payload)
+	ch.variables++
+	if !passed || ch.variables > maxEnv || ch.taken() {
+		reply(req, false)
+		return
+	}
+	ch.relay(req, ssh.Marshal(v))
+}
+
+func (ch *channel) resize(req *ssh.Request) {
+	w, ok := parseWindow(req.Payload)
+	if !ok || !ch.hasTerminal() {
+		reply(req, false)
+		return
+	}
+	ch.record(recorder.KindResize, []byte(w.String()))
+	ch.relay(req, ssh.Marshal(w))
+}
+
+// hasTerminal tells whether the target gave a terminal; of the request loop.
+func (ch *channel) hasTerminal() bool { return ch.terminal != terminal{} }
+
+// taken tells whether the channel has had its shell or command, or is over.
+func (ch *channel) taken() bool {
+	ch.replying.Lock()
+	defer ch.replying.Unlock()
+	return ch.started || ch.closed
+}
+
+func (ch *channel) exec(req *ssh.Request) {
+	line, ok := parseExecution(req.Payload)
+	switch {
+	case ch.taken():
+		reply(req, false)
+	case !ok:
+		ch.refuse(req, noticeLine.text())
+	case transfers(line):
+		ch.refuseTransfer(req, "exec", "scp or sftp-server")
+	default:
+		ch.start(req, access.Operation{Kind: "ssh.exec", Command: line})
+	}
+}
+
+func (ch *channel) refuseSubsystem(req *ssh.Request) {
+	var s subsystem
+	switch {
+	case ch.taken() || ssh.Unmarshal(req.Payload, &s) != nil:
+		reply(req, false)
+	default:
+		ch.refuseTransfer(req, "subsystem", clean(s.Name, 64))
+	}
+}
+
+// refuseTransfer puts the refusal of what is not available yet on record, and says so.
+func (ch *channel) refuseTransfer(req *ssh.Request, how, what string) {
+	detail := map[string]any{"operation": "ssh." + how, "what": what, "reasons": []string{"not_available"}}
+	if err := ch.session.Event(ch.conn.ctx, recorder.ClassCommand, "command.refused", recorder.Refused, detail); err != nil {
+		ch.conn.proxy.cfg.Log.Error("a refusal is not on record", zap.String("session", ch.session.ID()), zap.Error(err))
+	}
+	say := noticeTransfer
+	if how == "subsystem" && what != "sftp" {
+		say = noticeSubsystem
+	}
+	ch.refuse(req, say.text())
+}
+
+// start asks the door and, with its grant, lets the target start the shell or command.
+func (ch *channel) start(req *ssh.Request, op access.Operation) {
+	if ch.taken() {
+		reply(req, false)
+		return
+	}
+	if op.Kind == "ssh.shell" && len(req.Payload) != 0 {
+		reply(req, false)
+		return
+	}
+	op.Channel, op.Terminal = ch.number, ch.hasTerminal()
+	grant, err := ch.session.Authorize(ch.conn.ctx, op)
+	if err != nil {
+		ch.refuse(req, ch.refusalOf(err))
+		return
+	}
+	if err := ch.record(recorder.KindStart, ch.startEntry(op, grant)); err != nil {
+		grant.End(recorder.Failed, map[string]any{"reason": "not recorded"})
+		ch.refuse(req, ch.refusalOf(err))
+		return
+	}
+	if !ch.launch(req, grant) {
+		ch.settle(recorder.Failed, map[string]any{"reason": "the target did not start it"})
+	}
+}
+
+// launch has the target start what was granted and, when it does, lets the bytes flow.
+func (ch *channel) launch(req *ssh.Request, grant *access.Grant) bool {
+	ch.replying.Lock()
+	defer ch.replying.Unlock()
+	ch.grant = grant
+	ok, err := ch.upstream.SendRequest(req.Type, true, req.Payload)
+	ok = ok && err == nil
+	reply(req, ok)
+	if ok {
+		ch.started = true
+		ch.carry()
+	}
+	return ok
+}
+
+// startEntry says in the recording what begins; the door has masked the line.
+func (ch *channel) startEntry(op access.Operation, grant *access.Grant) []byte {
+	entry := recorder.Operation{Kind: op.Kind, Command: grant.Line(), Terminal: op.Terminal, Enforced: grant.Label(),
+		Decision: grant.Decision().ID}
+	if op.Terminal {
+		entry.Term, entry.Size = ch.terminal.Term, ch.terminal.window().String()
+	}
+	data, err := json.Marshal(entry)
+	if err != nil {
+		panic(err) // strings and booleans always marshal
+	}
+	return data
+}
+
+// refusalOf words why an operation does not start.
+func (ch *channel) refusalOf(err error) string {
+	if refusal, ok := errors.AsType[*access.Refusal](err); ok {
+		return refusalText(refusal)
+	}
+	if ended, ok := errors.AsType[*access.Ended](err); ok {
+		return endedNotice(ended).text()
+	}
+	ch.conn.proxy.cfg.Log.Error("an operation could not be decided", zap.String("session", ch.session.ID()), zap.Error(err))
+	return noticeTrouble.text()
+}
+
+// record hands an entry of this channel to the recorder.
+func (ch *channel) record(kind recorder.Kind, data []byte) error {
+	return ch.session.Record(ch.number, kind, data)
+}

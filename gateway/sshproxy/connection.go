@@ -1,0 +1,356 @@
+package sshproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/sekisho/sekisho/gateway/access"
+	"github.com/sekisho/sekisho/gateway/identity"
+)
+
+const (
+	// farewellTime is how long an ended session may take to show why; the door shuts it for good soon after.
+	farewellTime = 500 * time.Millisecond
+	// partingTime is how long a client that was turned away may take to hang up by itself.
+	partingTime = 5 * time.Second
+)
+
+// connection is one SSH connection of a contractor who has logged in: the outer one to the gateway, or one inside a jump.
+// It carries at most one session and one connection to the target, both made when the first channel needs them.
+type connection struct {
+	proxy     *Proxy
+	ctx       context.Context // ends when the client's connection does
+	client    ssh.Conn
+	principal identity.Principal
+
+	// What the contractor addressed. named is false for the gateway itself; a name that is not well formed gets an
+	// explanation instead of a session.
+	address           address
+	named, wellFormed bool
+
+	key *ssh.Certificate // outer connections: what the login was proved with
+
+	channels slots
+	numbers  atomic.Uint32
+	running  sync.WaitGroup // channels that belong to the session
+
+	reaching sync.Mutex // held while the session is opened, so that channels opened together share it; taken before mu
+
+	mu    sync.Mutex // guards the fields below
+	link  *link
+	ended bool
+	live  map[*channel]struct{}
+	notes []notice // what was asked for and is not available, not yet said
+	noted map[notice]bool
+}
+
+func newConnection(p *Proxy, ctx context.Context, client ssh.Conn, who identity.Principal) *connection {
+	return &connection{proxy: p, ctx: ctx, client: client, principal: who, channels: newSlots(p.cfg.Limits.Channels),
+		live: make(map[*channel]struct{}), noted: make(map[notice]bool)}
+}
+
+// addressOf reads what the user name of an outer connection addresses.
+func addressOf(user string) (a address, named, wellFormed bool) {
+	a, named, ok := parseAddress(user)
+	return a, named || !ok, ok
+}
+
+// serveChannel takes a channel that the client opens, whatever it is.
+func (c *connection) serveChannel(nc ssh.NewChannel) {
+	switch nc.ChannelType() {
+	case "session":
+		c.serveSession(nc)
+	case "direct-tcpip", "direct-streamlocal@openssh.com":
+		nc.Reject(ssh.Prohibited, forwardRefusal)
+	default:
+		nc.Reject(ssh.UnknownChannelType, "this kind of channel is not available")
+	}
+}
+
+// answer replies to a global request: keepalives want any reply, and everything else is refused.
+func (c *connection) answer(req *ssh.Request) bool {
+	if req.Type == "tcpip-forward" || req.Type == "streamlocal-forward@openssh.com" {
+		c.note(noticeRemote)
+	}
+	return false
+}
+
+// note keeps something to tell on the next channel that starts; each notice once per connection.
+func (c *connection) note(n notice) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.noted[n] {
+		c.noted[n] = true
+		c.notes = append(c.notes, n)
+	}
+}
+
+// takeNotes returns what is to be told now.
+func (c *connection) takeNotes() []notice {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	notes := c.notes
+	c.notes = nil
+	return notes
+}
+
+func (c *connection) serveSession(nc ssh.NewChannel) {
+	if !c.channels.take() {
+		nc.Reject(ssh.ResourceShortage, "too many channels on one connection; close some or open another connection")
+		return
+	}
+	defer c.channels.give()
+	if !c.named {
+		c.welcome(nc)
+		return
+	}
+	l, err := c.reach()
+	if err != nil {
+		c.explain(nc, err)
+		return
+	}
+	c.join(nc, l)
+}
+
+// join opens a channel on the target for one of the client's and carries the two until both are closed.
+func (c *connection) join(nc ssh.NewChannel, l *link) {
+	upstream, answers, err := l.client.OpenChannel("session", nil)
+	if refused, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
+		nc.Reject(refused.Reason, clean("the target: "+refused.Message, 512))
+		return
+	}
+	if err != nil {
+		c.explain(nc, l.lost())
+		return
+	}
+	client, requests, err := nc.Accept()
+	if err != nil {
+		upstream.Close()
+		go ssh.DiscardRequests(answers)
+		return
+	}
+	ch := newChannel(c, l, client, upstream)
+	if !c.enlist(ch) {
+		client.Close()
+		upstream.Close()
+		go ssh.DiscardRequests(answers)
+		ssh.DiscardRequests(requests)
+		return
+	}
+	defer c.delist(ch)
+	ch.run(requests, answers)
+}
+
+// enlist makes a channel part of the session, unless that is already over.
+func (c *connection) enlist(ch *channel) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	c.live[ch] = struct{}{}
+	c.running.Add(1)
+	return true
+}
+
+func (c *connection) delist(ch *channel) {
+	c.mu.Lock()
+	delete(c.live, ch)
+	c.mu.Unlock()
+	c.running.Done()
+}
+
+// reach returns the connection's way to its target, opening the session and dialling at the first call.
+func (c *connection) reach() (*link, error) {
+	c.reaching.Lock()
+	defer c.reaching.Unlock()
+	c.mu.Lock()
+	l, ended := c.link, c.ended
+	c.mu.Unlock()
+	switch {
+	case ended:
+		return nil, told{noticeOver}
+	case l != nil:
+		return l, nil
+	case !c.wellFormed:
+		return nil, told{noticeAddress}
+	}
+	session, err := c.proxy.cfg.Door.Open(c.ctx, access.Request{Principal: c.principal, Target: c.address.target,
+		Login: c.address.login, Protocol: "ssh"})
+	if err != nil {
+		return nil, err
+	}
+	l, err = c.dial(session)
+	if err != nil {
+		session.End("target not reached")
+		return nil, err
+	}
+	if !c.adopt(l) {
+		l.client.Close()
+		session.End("disconnected")
+		return nil, told{noticeOver}
+	}
+	return l, nil
+}
+
+// adopt makes a link the connection's own, unless the client has left meanwhile.
+func (c *connection) adopt(l *link) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	c.link = l
+	context.AfterFunc(l.session.Context(), func() {
+		defer c.proxy.guard("end of session", func() { c.client.Close() })
+		c.over(l.session)
+	})
+	return true
+}
+
+// over says goodbye on every channel and closes the connection: the door has ended the session.
+func (c *connection) over(session *access.Session) {
+	c.mu.Lock()
+	if c.ended {
+		c.mu.Unlock()
+		return
+	}
+	all := make([]*channel, 0, len(c.live))
+	for ch := range c.live {
+		all = append(all, ch)
+	}
+	c.mu.Unlock()
+	force := time.AfterFunc(farewellTime, func() { c.client.Close() })
+	defer force.Stop()
+	var parting sync.WaitGroup
+	for _, ch := range all {
+		parting.Go(func() {
+			defer c.proxy.guard("farewell", func() {})
+			ch.farewell(causeOf(session))
+		})
+	}
+	parting.Wait()
+	c.client.Close()
+}
+
+// causeOf is why a session's context ended.
+func causeOf(session *access.Session) *access.Ended {
+	if ended, ok := errors.AsType[*access.Ended](context.Cause(session.Context())); ok {
+		return ended
+	}
+	return &access.Ended{Reason: "ended", EN: "it is over", JA: "終了しました"}
+}
+
+// end closes the session after the client's connection is gone. Only the first call does anything.
+func (c *connection) end(reason string) {
+	c.mu.Lock()
+	l, before := c.link, c.ended
+	c.ended = true
+	c.mu.Unlock()
+	if l == nil || before {
+		return
+	}
+	l.client.Close()
+	c.running.Wait()
+	l.session.End(reason)
+}
+
+// explain takes a channel only to say why there is no session, and closes the connection, so that ssh exits with 255.
+func (c *connection) explain(nc ssh.NewChannel, err error) {
+	defer c.client.Close()
+	text := noticeTrouble.text()
+	if refusal, ok := errors.AsType[*access.Refusal](err); ok {
+		text = refusalText(refusal)
+	} else if t, ok := errors.AsType[told](err); ok {
+		text = t.text()
+	} else if ended, ok := errors.AsType[*access.Ended](err); ok {
+		text = endedNotice(ended).text()
+	} else {
+		c.proxy.cfg.Log.Error("no session could be opened", zap.String("person", c.principal.Person), zap.Error(err))
+	}
+	timeout := time.AfterFunc(partingTime, func() { c.client.Close() })
+	defer timeout.Stop()
+	speak(nc, func(client ssh.Channel, start *ssh.Request, terminal bool) {
+		if terminal {
+			text = crlf(text)
+		}
+		client.Stderr().Write([]byte(text))
+	})
+}
+
+// told is an error whose words are meant for the contractor.
+type told struct{ notice }
+
+func (t told) Error() string { return t.en }
+
+// welcome answers `ssh gateway`: a login works, and this is how to go on.
+func (c *connection) welcome(nc ssh.NewChannel) {
+	speak(nc, func(client ssh.Channel, start *ssh.Request, terminal bool) {
+		text, status := c.greeting(), uint32(0)
+		if terminal {
+			text = crlf(text)
+		}
+		if start.Type == "shell" {
+			client.Write([]byte(text))
+		} else {
+			status = 1
+			client.Stderr().Write([]byte(text))
+		}
+		client.CloseWrite()
+		client.SendRequest("exit-status", false, ssh.Marshal(exitStatus{status}))
+	})
+}
+
+func (c *connection) greeting() string {
+	return fmt.Sprintf(`sekisho: you are %[1]s (%[2]s), and your login works.
+  There is no shell on the gateway itself. Reach a target with
+    ssh -J gateway LOGIN@TARGET        for example: ssh -J gateway app@db1
+    ssh LOGIN+TARGET@gateway           for example: ssh app+db1@gateway
+  Your targets are listed at %[3]s
+sekisho: %[1]s (%[2]s) としてログインしています。
+  ゲートウェイ自体にシェルはありません。対象には次のように接続します:
+    ssh -J gateway LOGIN@TARGET        例: ssh -J gateway app@db1
+    ssh LOGIN+TARGET@gateway           例: ssh app+db1@gateway
+  接続できる対象の一覧: %[3]s
+`, c.principal.Person, c.principal.Vendor, c.proxy.cfg.Console)
+}
+
+// speak takes a channel for the gateway itself: it waits for what the client wants to start, lets say answer and closes.
+// It returns when the client has closed its side too.
+func speak(nc ssh.NewChannel, say func(client ssh.Channel, start *ssh.Request, terminal bool)) {
+	client, requests, err := nc.Accept()
+	if err != nil {
+		return
+	}
+	terminal, started := false, false
+	for req := range requests {
+		switch req.Type {
+		case "pty-req":
+			_, terminal = parseTerminal(req.Payload)
+			reply(req, terminal && !started)
+		case "shell", "exec", "subsystem":
+			reply(req, !started)
+			if !started {
+				started = true
+				say(client, req, terminal)
+				client.Close()
+			}
+		default:
+			reply(req, false)
+		}
+	}
+}
+
+// reply answers a request if an answer is wanted.
+func reply(req *ssh.Request, ok bool) {
+	if req.WantReply {
+		req.Reply(ok, nil)
+	}
+}
