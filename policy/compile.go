@@ -71,22 +71,27 @@ func compile(modules map[string]*ast.Module) (*ast.Compiler, error) {
 // regoErrors writes OPA's errors as file:line:column: message.
 func regoErrors(err error) []error {
 	var list ast.Errors
-	if !errors.As(err, &list) {
+	if single := (*ast.Error)(nil); errors.As(err, &single) {
+		list = ast.Errors{single}
+	} else if !errors.As(err, &list) {
 		return []error{err}
 	}
 	var errs []error
 	for _, e := range list {
-		message := e.Message
-		if name, ok := strings.CutPrefix(message, "undefined function "); ok {
-			message = fmt.Sprintf("%s is not a function that a policy may call", name)
-		}
-		if e.Location == nil {
-			errs = append(errs, errors.New(message))
-			continue
-		}
-		errs = append(errs, fmt.Errorf("%s:%d:%d: %s", e.Location.File, e.Location.Row, e.Location.Col, message))
+		errs = append(errs, regoError(e))
 	}
 	return errs
+}
+
+func regoError(e *ast.Error) error {
+	message := e.Message
+	if name, ok := strings.CutPrefix(message, "undefined function "); ok {
+		message = fmt.Sprintf("%s is not a function that a policy may call", name)
+	}
+	if e.Location == nil {
+		return errors.New(message)
+	}
+	return fmt.Errorf("%s:%d:%d: %s", e.Location.File, max(e.Location.Row, 1), max(e.Location.Col, 1), message)
 }
 
 func joinSorted(errs []error) error {

@@ -131,6 +131,21 @@ deny contains lib.reason(
 	"セキュリティキーで本人確認が行われていません。PINまたは指紋でログインし直してください（C-4）。",
 ) if input.facts.mfa == "unverified"
 
+deny contains lib.reason(
+	"mfa-method", "C-4",
+	"This kind of second factor is not accepted; use a security key or passkey (C-4).",
+	"この種類の多要素認証は使用できません。セキュリティキーまたはパスキーを使ってください（C-4）。",
+) if {
+	input.facts.mfa == "fresh"
+	input.auth.mfa.method != "webauthn"
+}
+
+deny contains lib.reason(
+	"not-a-person", "C-4",
+	"Only people get in, not machines (C-4).",
+	"人以外の接続は許可されていません（C-4）。",
+) if input.auth.kind != "human"
+
 # C-5
 deny contains lib.reason(
 	"target-not-yours", "C-5",

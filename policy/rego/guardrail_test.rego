@@ -1,0 +1,95 @@
+package sekisho.guardrail_test
+
+import data.sekisho.guardrail
+import data.sekisho.lib_test
+
+asked := lib_test.contractor("maintenance", "read")
+
+ids := {reason.id | some reason in guardrail.deny}
+
+test_a_contractor_with_every_control_met_passes if {
+	guardrail.allow with input as asked
+	count(guardrail.deny) == 0 with input as asked
+}
+
+test_every_unmet_control_refuses_and_says_why if {
+	every unmet in [
+		{"fact": {"certificate": "missing"}, "reason": "certificate-missing"},
+		{"fact": {"certificate": "expired"}, "reason": "certificate-expired"},
+		{"fact": {"window": "closed"}, "reason": "outside-hours"},
+		{"fact": {"window": "missing"}, "reason": "no-window"},
+		{"fact": {"network": "outside"}, "reason": "outside-network"},
+		{"fact": {"network": "missing"}, "reason": "no-network"},
+		{"fact": {"mfa": "missing"}, "reason": "mfa-missing"},
+		{"fact": {"mfa": "expired"}, "reason": "mfa-expired"},
+		{"fact": {"mfa": "unverified"}, "reason": "mfa-unverified"},
+		{"fact": {"target": "unlisted"}, "reason": "target-not-yours"},
+		{"fact": {"contract": "ended"}, "reason": "contract-ended"},
+		{"fact": {"contract": "future"}, "reason": "contract-not-begun"},
+		{"fact": {"contract": "missing"}, "reason": "contract-missing"},
+		{"fact": {"cut_off": true}, "reason": "cut-off"},
+	] {
+		changed := lib_test.but(asked, {"facts": unmet.fact})
+		not guardrail.allow with input as changed
+		unmet.reason in ids with input as changed
+	}
+}
+
+test_a_fact_nobody_has_heard_of_refuses if {
+	every fact in ["certificate", "mfa", "contract", "window", "network", "target"] {
+		not guardrail.allow with input as lib_test.but(asked, {"facts": {fact: "surprise"}})
+	}
+}
+
+test_a_machine_is_refused if {
+	not guardrail.allow with input as lib_test.but(asked, {"auth": {"kind": "machine"}})
+}
+
+test_a_one_time_password_is_not_enough if {
+	not guardrail.allow with input as lib_test.but(asked, {"auth": {"mfa": {"method": "totp"}}})
+}
+
+test_an_unknown_operation_is_refused if {
+	not guardrail.allow with input as lib_test.but(asked, {"action": {"operation": "ssh.teleport"}})
+}
+
+test_an_operation_on_another_kind_of_target_is_refused if {
+	not guardrail.allow with input as lib_test.but(asked, {"action": {"operation": "http.request"}})
+}
+
+test_the_admin_right_is_never_for_a_contractor if {
+	changed := lib_test.but(asked, {"right": "admin", "cell": "always"})
+	"admin-never" in ids with input as changed
+}
+
+test_own_pages_open_at_any_hour if {
+	changed := lib_test.but(asked, {
+		"action": {"operation": "gateway.self.sessions"},
+		"target": {"name": "@gateway", "kind": "gateway"},
+		"facts": {"target": "gateway", "window": "closed"},
+	})
+	guardrail.allow with input as changed
+	count(guardrail.deny) == 0 with input as changed
+}
+
+test_staff_operations_are_not_for_contractors if {
+	changed := lib_test.but(asked, {
+		"action": {"operation": "gateway.request.approve"},
+		"target": {"name": "@gateway", "kind": "gateway"},
+		"facts": {"target": "gateway"},
+	})
+	not guardrail.allow with input as changed
+}
+
+test_staff_reach_the_gateway_and_nothing_else if {
+	staff := lib_test.employee(["admin"], "gateway.directory.apply")
+	guardrail.allow with input as staff
+	count(guardrail.deny) == 0 with input as staff
+	elsewhere := lib_test.but(staff, {
+		"target": {"name": "db1", "kind": "ssh"},
+		"action": {"operation": "ssh.exec"},
+		"facts": {"target": "unlisted"},
+	})
+	not guardrail.allow with input as elsewhere
+	"staff-gateway-only" in ids with input as elsewhere
+}
