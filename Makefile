@@ -27,8 +27,8 @@ check:
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
 
 bench: build tools
-	$(GO) test -run '^$$' -bench . -benchmem ./policy/... ./recorder/...
-	$(GO) test -count=1 -v -run TestBench -bench-paths ./gateway/
+	$(GO) test -run '^$$' -bench . -benchmem ./policy/...
+	$(GO) run ./testdata/bench -sekisho $(BIN)
 
 # The pages are plain HTML, CSS and JavaScript modules embedded as they are: there is nothing to bundle yet.
 web:

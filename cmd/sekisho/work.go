@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sekisho/sekisho/gateway/access"
+	"github.com/sekisho/sekisho/gateway/console"
+	"github.com/sekisho/sekisho/gateway/directory"
+	"github.com/sekisho/sekisho/policy"
+	"github.com/sekisho/sekisho/policy/rego"
+)
+
+func applyCommand(set *settings) *cobra.Command {
+	var file, reason string
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "apply -f directory.yaml",
+		Short: "put a directory in force: vendors, people, targets",
+		Long: `Reads a directory strictly, shows what would change, asks, and puts it in force: all or nothing. In a folder whose
+gateway has no directory yet, its owner applies the first one through the folder's socket.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file == "" {
+				return usagef("which file? sekisho apply -f directory.yaml")
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			return apply(cmd, set, file, text, reason, yes)
+		},
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", "the directory in YAML (required)")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record (required)")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+func apply(cmd *cobra.Command, set *settings, file string, text []byte, reason string, yes bool) error {
+	first, folder, err := set.first(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if first {
+		if reason == "" {
+			reason = "first directory"
+		}
+		plan, err := folder.ApplyDirectory(cmd.Context(), text, reason)
+		if err != nil {
+			return placed(file, err)
+		}
+		return showPlan(cmd, set, plan, "in force as version %d\n")
+	}
+	if err := needReason(reason); err != nil {
+		return err
+	}
+	return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
+		plan, err := c.PlanDirectory(ctx, text)
+		if err != nil {
+			return placed(file, err)
+		}
+		if len(plan.Changes) == 0 {
+			fmt.Fprintln(cmd.OutOrStdout(), "nothing to change")
+			return nil
+		}
+		if !yes {
+			if err := showPlan(cmd, set, plan, "this would become version %d\n"); err != nil {
+				return err
+			}
+			if !confirmed(cmd) {
+				return errors.New("nothing was changed")
+			}
+		}
+		applied, err := c.ApplyDirectory(ctx, text, reason, plan.Base)
+		if err != nil {
+			return placed(file, err)
+		}
+		if !yes {
+			fmt.Fprintf(cmd.OutOrStdout(), "in force as version %d\n", applied.Number)
+			return nil
+		}
+		return showPlan(cmd, set, applied, "in force as version %d\n")
+	})
+}
+
+// placed names the file in errors that the gateway found in what it was sent.
+func placed(file string, err error) error { return fmt.Errorf("%s: %w", file, err) }
+
+func showPlan(cmd *cobra.Command, set *settings, plan console.DirectoryPlan, last string) error {
+	if set.json {
+		return set.printer(cmd).row(plan)
+	}
+	for _, change := range plan.Changes {
+		fmt.Fprintln(cmd.OutOrStdout(), changeLine(change))
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), last, plan.Number)
+	return err
+}
+
+func changeLine(c directory.Change) string {
+	switch {
+	case c.Before == "":
+		return fmt.Sprintf("+ %s: %s", c.Path, c.After)
+	case c.After == "":
+		return fmt.Sprintf("- %s: %s", c.Path, c.Before)
+	}
+	return fmt.Sprintf("~ %s: %s -> %s", c.Path, c.Before, c.After)
+}
+
+func confirmed(cmd *cobra.Command) bool {
+	fmt.Fprint(cmd.ErrOrStderr(), "apply? [y/N] ")
+	var answer string
+	fmt.Fscanln(cmd.InOrStdin(), &answer)
+	return answer == "y" || answer == "yes"
+}
+
+func policyCommand(set *settings) *cobra.Command {
+	test := &cobra.Command{
+		Use:   "test [DIR]",
+		Short: "run the policy's own tests (every _test.rego)",
+		Long:  "Runs every _test.rego of a policy folder: DIR, else the gateway's in --dir, else the shipped policy.",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			fsys, name, err := policyFolder(set, args)
+			if err != nil {
+				return err
+			}
+			return testPolicy(cmd, set, fsys, name)
+		},
+	}
+	return parent("policy", "the policy: test", test)
+}
+
+func policyFolder(set *settings, args []string) (fs.FS, string, error) {
+	if len(args) == 1 {
+		return os.DirFS(args[0]), args[0], nil
+	}
+	dir, err := set.folder()
+	if err != nil {
+		return nil, "", err
+	}
+	own := filepath.Join(dir, "policy")
+	if _, err := os.Stat(filepath.Join(own, "matrix.yaml")); err == nil {
+		return os.DirFS(own), own, nil
+	}
+	return rego.FS, "the shipped policy", nil
+}
+
+func testPolicy(cmd *cobra.Command, set *settings, fsys fs.FS, name string) error {
+	if _, err := policy.Load(fsys, 1); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	results, err := policy.Test(cmd.Context(), fsys)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	failed := 0
+	p := set.printer(cmd)
+	for _, r := range results {
+		if !r.Passed && !r.Skipped {
+			failed++
+		} else if !set.json {
+			continue
+		}
+		if err := p.row(r, "FAIL", fmt.Sprintf("%s:%d", r.File, r.Line), r.Name, r.Message); err != nil {
+			return err
+		}
+	}
+	if err := p.flush(); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%s: %d of %d tests fail", name, failed, len(results))
+	}
+	if !set.json {
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d tests pass\n", name, len(results))
+	}
+	return nil
+}
+
+func requestCommand(set *settings) *cobra.Command {
+	return parent("request", "approval requests: list, approve, deny", requestListCommand(set), approveCommand(set), denyCommand(set))
+}
+
+func requestListCommand(set *settings) *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{Use: "list", Short: "list the requests that wait", Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		status := access.RequestPending
+		if all {
+			status = ""
+		}
+		return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
+			columns := []string{"REQUEST", "STATUS", "WHO", "TARGET", "WHAT", "RIGHTS", "ASKED"}
+			return printAll(set, cmd, columns, c.Requests(ctx, status, 0), func(r access.ApprovalRequest) []string {
+				return []string{r.ID, string(r.Status), r.Person, r.Target, what(r), rights(r.Needs), local(r.CreatedAt)}
+			})
+		})
+	}}
+	cmd.Flags().BoolVar(&all, "all", false, "answered and expired ones as well")
+	return cmd
+}
+
+func what(r access.ApprovalRequest) string {
+	if r.Command != "" {
+		return r.Command
+	}
+	return r.Operation
+}
+
+func rights(needs []policy.Need) string {
+	text := ""
+	for i, n := range needs {
+		if i > 0 {
+			text += ", "
+		}
+		text += string(n.Right) + " " + n.Resource
+	}
+	return text
+}
+
+func approveCommand(set *settings) *cobra.Command {
+	var minutes int
+	var reason string
+	cmd := &cobra.Command{Use: "approve REQUEST", Short: "say yes, for a while", Args: exactly("REQUEST"), RunE: func(cmd *cobra.Command, args []string) error {
+		if err := needReason(reason); err != nil {
+			return err
+		}
+		return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
+			leases, err := c.ApproveRequest(ctx, args[0], minutes, reason)
+			if err != nil {
+				return err
+			}
+			p := set.printer(cmd)
+			for _, l := range leases {
+				if err := p.row(l, "lease "+l.ID, l.Person, string(l.Right)+" "+l.Pattern, "until "+local(l.Until)); err != nil {
+					return err
+				}
+			}
+			return p.flush()
+		})
+	}}
+	cmd.Flags().IntVar(&minutes, "minutes", access.DefaultMinutes, "how long the lease lives")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record (required)")
+	return cmd
+}
+
+func denyCommand(set *settings) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{Use: "deny REQUEST", Short: "say no", Args: exactly("REQUEST"), RunE: func(cmd *cobra.Command, args []string) error {
+		if err := needReason(reason); err != nil {
+			return err
+		}
+		return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
+			if err := c.DenyRequest(ctx, args[0], reason); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is denied\n", args[0])
+			return nil
+		})
+	}}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record (required)")
+	return cmd
+}
+
+func leaseCommand(set *settings) *cobra.Command {
+	list := &cobra.Command{Use: "list", Short: "list the live leases", Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
+			return printAll(set, cmd, []string{"LEASE", "WHO", "TARGET", "RIGHT", "PATTERN", "UNTIL"}, c.Leases(ctx), func(l policy.Lease) []string {
+				return []string{l.ID, l.Person, l.Target, string(l.Right), l.Pattern, local(l.Until)}
+			})
+		})
+	}}
+	revoke := &cobra.Command{Use: "revoke LEASE", Short: "end a lease and what runs under it", Args: exactly("LEASE"), RunE: func(cmd *cobra.Command, args []string) error {
+		return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
+			if err := c.RevokeLease(ctx, args[0]); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is over\n", args[0])
+			return nil
+		})
+	}}
+	return parent("lease", "leases, the yes of an approver for a while: list, revoke", list, revoke)
+}

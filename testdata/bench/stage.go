@@ -1,0 +1,300 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The ways to a command on the same sshd.
+const (
+	wayDirect = "direct sshd"
+	wayJump   = "ssh ProxyJump"
+	wayPlus   = "sekisho login+target"
+	wayVia    = "sekisho -J"
+)
+
+// stage is everything that runs while measuring: a target sshd, a jump sshd and the gateway, all on loopback.
+type stage struct {
+	dir     string
+	binary  string
+	login   string
+	payload string // file to download
+	config  string // ssh_config with one Host per way
+	ways    []string
+	target  *server
+	between *server // the jump host or the gateway: only one works at a time
+	jump    *server
+	gateway *server
+	made    string // account to remove again
+}
+
+// server is a long-lived process whose CPU counts, with that of its finished children.
+type server struct {
+	cmd   *exec.Cmd
+	other *server // counted along
+}
+
+func newStage(dir, binary string) (*stage, error) {
+	s := &stage{dir: dir, binary: binary, ways: []string{wayDirect, wayJump, wayPlus, wayVia}}
+	for _, step := range []func() error{s.chooseLogin, s.makePayload, s.startGateway, s.makeKeys, s.startSSHDs, s.applyTarget, s.writeConfig} {
+		if err := step(); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	s.between = &server{cmd: s.jump.cmd, other: s.gateway}
+	return s, nil
+}
+
+// chooseLogin chooses the account to log in as: our own, or for root, whom no contractor may be, one made for the while.
+func (s *stage) chooseLogin() error {
+	me, err := user.Current()
+	if err != nil {
+		return err
+	}
+	s.login = me.Username
+	if me.Uid != "0" {
+		return nil
+	}
+	s.login = "sekisho-bench"
+	if _, err := user.Lookup(s.login); err == nil {
+		return nil
+	}
+	out, err := exec.Command("useradd", "--create-home", "--home-dir", filepath.Join(s.dir, "home"), "--shell", "/bin/sh", s.login).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("making an account to log in as: %w: %s", err, out)
+	}
+	s.made = s.login
+	return nil
+}
+
+func (s *stage) makePayload() error {
+	if err := os.Chmod(s.dir, 0o755); err != nil {
+		return err
+	}
+	s.payload = filepath.Join(s.dir, "payload")
+	f, err := os.Create(s.payload)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.CopyN(f, rand.Reader, int64(*bytesMB)<<20); err != nil {
+		return err
+	}
+	return f.Chmod(0o644)
+}
+
+// startGateway runs the demo: a whole gateway with people who hold software authenticators.
+func (s *stage) startGateway() error {
+	cmd := exec.Command(s.binary, "demo", "--dir", s.path("demo"), "--json")
+	logFile, err := os.Create(s.path("demo.log"))
+	if err != nil {
+		return err
+	}
+	cmd.Stderr = logFile
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.gateway = &server{cmd: cmd}
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	if err != nil || !json.Valid(line) {
+		text, _ := os.ReadFile(s.path("demo.log"))
+		return fmt.Errorf("the gateway did not start: %v: %s", err, text)
+	}
+	return nil
+}
+
+// makeKeys makes the client's and the hosts' keys for the ways without a gateway.
+func (s *stage) makeKeys() error {
+	for _, name := range []string{"client", "target_host", "jump_host"} {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", s.path(name)).CombinedOutput(); err != nil {
+			return fmt.Errorf("ssh-keygen: %w: %s", err, out)
+		}
+	}
+	pub, err := os.ReadFile(s.path("client.pub"))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(s.path("authorized_keys"), pub, 0o644)
+}
+
+func (s *stage) startSSHDs() error {
+	upstream := filepath.Join(s.path("demo"), "ssh_upstream_ca.pub")
+	var err error
+	if s.target, err = s.startSSHD("target", "TrustedUserCAKeys "+upstream); err != nil {
+		return err
+	}
+	s.jump, err = s.startSSHD("jump", "AllowTcpForwarding yes")
+	return err
+}
+
+func (s *stage) startSSHD(name, extra string) (*server, error) {
+	sshd, err := find("sshd")
+	if err != nil {
+		return nil, err
+	}
+	if os.Geteuid() == 0 {
+		// sshd's privilege separation folder, which its service makes at boot.
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+			return nil, err
+		}
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	config := fmt.Sprintf("ListenAddress 127.0.0.1:%d\nHostKey %s\nAuthorizedKeysFile %s\nUsePAM no\nStrictModes no\nPidFile none\nMaxStartups 100\n%s\n",
+		port, s.path(name+"_host"), s.path("authorized_keys"), extra)
+	if err := os.WriteFile(s.path(name+".conf"), []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(s.path(name+".port"), []byte(strconv.Itoa(port)), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(sshd, "-D", "-e", "-f", s.path(name+".conf"))
+	logFile, err := os.Create(s.path(name + ".log"))
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stderr = logFile
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &server{cmd: cmd}, waitPort(port)
+}
+
+// applyTarget adds the sshd to the demo's directory with the command line an admin would use.
+func (s *stage) applyTarget() error {
+	file := filepath.Join(s.path("demo"), "directory.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	out, err := exec.Command("ssh-keygen", "-lf", s.path("target_host.pub")).Output()
+	if err != nil {
+		return err
+	}
+	target := fmt.Sprintf("\ntargets:\n  bench1:\n    ssh: {address: \"127.0.0.1:%s\", host_key: \"%s\"}\n    logins: [%s]\n",
+		s.port("target"), strings.Fields(string(out))[1], s.login)
+	changed := strings.Replace(string(text), "\ntargets:\n", target, 1)
+	changed = strings.Replace(changed, "targets: [db1,", "targets: [bench1, db1,", 1)
+	if err := os.WriteFile(s.path("directory.yaml"), []byte(changed), 0o600); err != nil {
+		return err
+	}
+	out, err = exec.Command(s.binary, "apply", "-f", s.path("directory.yaml"), "--yes", "--reason", "bench", "--dir", s.path("demo"), "--as", "ren").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("applying the directory: %w: %s", err, out)
+	}
+	return nil
+}
+
+func (s *stage) port(name string) string {
+	port, _ := os.ReadFile(s.path(name + ".port"))
+	return string(port)
+}
+
+// writeConfig writes one Host per way: plain keys for the ways without a gateway, the demo's for those with one.
+func (s *stage) writeConfig() error {
+	plain := fmt.Sprintf("  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n  BatchMode yes\n",
+		s.login, s.path("client"))
+	var b strings.Builder
+	fmt.Fprintf(&b, "Host bench-direct\n  HostName 127.0.0.1\n  Port %s\n%s", s.port("target"), plain)
+	fmt.Fprintf(&b, "Host bench-jumphost\n  HostName 127.0.0.1\n  Port %s\n%s", s.port("jump"), plain)
+	fmt.Fprintf(&b, "Host bench-jump\n  HostName 127.0.0.1\n  Port %s\n  ProxyJump bench-jumphost\n%s", s.port("target"), plain)
+	s.config = s.path("ssh_config")
+	return os.WriteFile(s.config, []byte(b.String()), 0o600)
+}
+
+// ssh is the client's command line for one way.
+func (s *stage) ssh(way string, command string, flags ...string) *exec.Cmd {
+	demoConfig := filepath.Join(s.path("demo"), "ssh_config")
+	args := map[string][]string{
+		wayDirect: {"-F", s.config, "bench-direct"},
+		wayJump:   {"-F", s.config, "bench-jump"},
+		wayPlus:   {"-F", demoConfig, "-l", s.login + "+bench1", "gateway-hanako"},
+		wayVia:    {"-F", demoConfig, "-J", "gateway-hanako", s.login + "@bench1"},
+	}[way]
+	return exec.Command("ssh", append(append(append([]string{}, flags...), args...), command)...)
+}
+
+// settle waits until the servers have reaped their children, whose CPU counts only then.
+func (s *stage) settle() {
+	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if s.target.children() == 0 && s.jump.children() == 0 {
+			return
+		}
+	}
+}
+
+func (s *stage) close() {
+	for _, server := range []*server{s.gateway, s.jump, s.target} {
+		if server != nil {
+			server.cmd.Process.Signal(syscall.SIGTERM)
+			server.cmd.Wait()
+		}
+	}
+	if s.made != "" {
+		exec.Command("userdel", s.made).Run()
+	}
+}
+
+func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
+
+// cpu is the user and system time the process and its reaped children have used (proc(5), stat fields 14 to 17).
+func (s *server) cpu() time.Duration {
+	if s == nil {
+		return 0
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+2:])
+	var ticks int64
+	for _, f := range fields[11:15] {
+		n, _ := strconv.ParseInt(string(f), 10, 64)
+		ticks += n
+	}
+	return time.Duration(ticks)*10*time.Millisecond + s.other.cpu()
+}
+
+func (s *server) children() int {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", s.cmd.Process.Pid, s.cmd.Process.Pid))
+	return len(bytes.Fields(data))
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+func waitPort(port int) error {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return conn.Close()
+		}
+	}
+	return errors.New("sshd did not start")
+}
