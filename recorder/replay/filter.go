@@ -21,8 +21,8 @@ const (
 	escape               // after ESC
 	charset              // after ESC ( and the like: one more byte
 	control              // in CSI
-	text                 // in OSC, DCS, SOS, PM or APC, which last up to ST
-	textEnds             // ESC within text
+	inString             // in OSC, DCS, SOS, PM or APC, which last up to ST
+	stringEnds           // ESC within such a string
 	utf8Tail             // in a character of several bytes
 )
 
@@ -42,7 +42,7 @@ func (f *filter) step(out []byte, c byte) []byte {
 		return out
 	}
 	switch f.state {
-	case text, textEnds:
+	case inString, stringEnds:
 		return f.inText(out, c)
 	case utf8Tail:
 		return f.inCharacter(out, c)
@@ -111,7 +111,7 @@ func (f *filter) afterEscape(out []byte, c byte) []byte {
 	case c == '[':
 		f.state, f.seq = control, append(f.seq, c)
 	case strings.IndexByte("]PX^_", c) >= 0:
-		f.state = text
+		f.state = inString
 	case strings.IndexByte("()*+", c) >= 0:
 		f.state, f.seq = charset, append(f.seq, c)
 	default:
@@ -123,10 +123,10 @@ func (f *filter) afterEscape(out []byte, c byte) []byte {
 func (f *filter) inText(out []byte, c byte) []byte {
 	switch {
 	case c == 0x1b:
-		f.state = textEnds
-	case f.state == textEnds && c == '\\', c == 0x07: // ST; BEL ends an OSC
+		f.state = stringEnds
+	case f.state == stringEnds && c == '\\', c == 0x07: // ST; BEL ends an OSC
 		f.reset()
-	case f.state == textEnds: // another sequence begins
+	case f.state == stringEnds: // another sequence begins
 		f.reset()
 		f.seq = append(f.seq, 0x1b)
 		return f.afterEscape(out, c)

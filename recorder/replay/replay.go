@@ -3,121 +3,82 @@
 package replay
 
 import (
-	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/sekisho/sekisho/recorder"
 )
 
-// Options of Play; the zero value plays from the start at the speed of the session.
-type Options struct {
-	At      time.Duration // begin here: what a terminal showed before is drawn at once, other output passed over
-	Speed   float64       // 2 is twice as fast; default 1
-	MaxIdle time.Duration // no pause is longer than this, before Speed; default no limit
-}
-
-// Play writes what the session showed to w, with its pauses. It returns nil at the end of the recording, also of one that
-// stops without its end, and ctx's error when ctx ends.
-func Play(ctx context.Context, w io.Writer, r *recorder.Reader, o Options) error {
-	if o.Speed < 0 || o.At < 0 || o.MaxIdle < 0 {
-		return errors.New("replay: at, speed and longest pause cannot be negative")
-	}
-	if o.Speed == 0 {
-		o.Speed = 1
-	}
-	p := &player{out: w, view: newView(r.Header()), options: o, began: time.Now()}
-	err := each(r, func(m moment) error { return p.show(ctx, m) })
-	if p.view.terminal {
-		_, resetErr := io.WriteString(w, resetTerminal)
-		err = errors.Join(err, resetErr)
-	}
-	return err
-}
-
-// resetTerminal leaves the alternate screen, and gives cursor, colours, scroll region and keys back.
-const resetTerminal = "\x1b[?1049l\x1b[?25h\x1b[?7h\x1b[?1l\x1b>\x1b[r\x1b[0m\x1b(B\r\n"
-
-type player struct {
-	out     io.Writer
-	view    *view
-	options Options
-	began   time.Time
-	due     time.Duration // since began
-	last    time.Duration // offset of the moment before
-}
-
-func (p *player) show(ctx context.Context, m moment) error {
-	text := p.view.render(m)
-	if m.Offset < p.options.At {
-		if p.view.drawn(m) {
-			_, err := p.out.Write(text)
-			return err
-		}
-		return ctx.Err()
-	}
-	if len(text) == 0 {
-		return ctx.Err()
-	}
-	if err := p.wait(ctx, m.Offset); err != nil {
-		return err
-	}
-	_, err := p.out.Write(text)
-	return err
-}
-
-// wait pauses until it is offset's turn.
-func (p *player) wait(ctx context.Context, offset time.Duration) error {
-	gap := offset - max(p.last, p.options.At)
-	p.last = offset
-	if p.options.MaxIdle > 0 {
-		gap = min(gap, p.options.MaxIdle)
-	}
-	p.due += time.Duration(float64(gap) / p.options.Speed)
-	pause := p.due - time.Since(p.began)
-	if pause <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(pause)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// moment is an entry, or a mark that stands for entries that cannot be read.
-type moment struct {
-	recorder.Entry
-	mark string
-}
-
-// each calls yield for every entry of r, and with a mark wherever some are missing.
-func each(r *recorder.Reader, yield func(moment) error) error {
+// entries calls yield for every entry of r, and with a gap wherever some cannot be read. The error is recorder.ErrCut when
+// the recording has no end.
+func entries(r *recorder.Reader, yield func(recorder.Entry) error) error {
 	var last time.Duration
 	for {
 		e, err := r.Next()
-		m := moment{Entry: e}
 		var damage *recorder.DamageError
 		switch {
 		case err == io.EOF:
 			return nil
-		case errors.Is(err, recorder.ErrCut):
-			return yield(moment{Entry: recorder.Entry{Offset: last},
-				mark: "the recording stops here without its end: the session is still running, or the rest is missing"})
 		case errors.As(err, &damage):
-			m = moment{Entry: recorder.Entry{Offset: last}, mark: fmt.Sprintf("damaged: %v", damage)}
+			data, marshalErr := json.Marshal(recorder.GapNote{Reason: "damaged: " + damage.Error(), Bytes: damage.Length})
+			if marshalErr != nil {
+				return marshalErr
+			}
+			e = recorder.Entry{Offset: last, Kind: recorder.KindGap, Data: data}
 		case err != nil:
 			return err
-		default:
-			last = e.Offset
 		}
-		if err := yield(m); err != nil {
+		last = e.Offset
+		if err := yield(e); err != nil {
 			return err
 		}
 	}
+}
+
+// note says in words what an entry that is no output stands for; "" for one that needs no words.
+func note(e recorder.Entry) string {
+	switch e.Kind {
+	case recorder.KindStart:
+		var op recorder.Operation
+		if json.Unmarshal(e.Data, &op) == nil {
+			return visible(strings.TrimSpace(op.Kind + " " + op.Command))
+		}
+	case recorder.KindExit:
+		var exit recorder.ExitStatus
+		if json.Unmarshal(e.Data, &exit) == nil && exit.Status != nil {
+			return fmt.Sprintf("exit %d", *exit.Status)
+		}
+		return visible("killed by SIG" + exit.Signal)
+	case recorder.KindExchange:
+		var x recorder.Exchange
+		if json.Unmarshal(e.Data, &x) == nil && !x.Open {
+			return visible(fmt.Sprintf("%s %s: %d in %d ms %s", x.Method, x.URL, x.Status, x.DurationMS, x.Error))
+		}
+	case recorder.KindGap:
+		var gap recorder.GapNote
+		if json.Unmarshal(e.Data, &gap) == nil {
+			return visible(fmt.Sprintf("gap: %s (%d bytes)", gap.Reason, gap.Bytes))
+		}
+	case recorder.KindEnd:
+		var end recorder.EndNote
+		if json.Unmarshal(e.Data, &end) == nil {
+			return visible("end: " + end.Reason)
+		}
+	}
+	return ""
+}
+
+// visible is s without what could act on a terminal.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
