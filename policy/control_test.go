@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -312,5 +313,27 @@ func TestDecidingWhileSwappingIsSafe(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestAStoredInputIsDecidedTheSameWay(t *testing.T) {
+	e := engine(t, nil)
+	level := 2
+	in := asks("maintenance", policy.Read, policy.Write)
+	in.Vendor.Risk = &level
+	in.Parents = []policy.Vendor{vendor("parent", "development")}
+	in.Leases = []policy.Lease{lease("l-1", policy.Write, "/srv/*", friday.Add(time.Hour))}
+	stored, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again policy.Input
+	if err := json.Unmarshal(stored, &again); err != nil {
+		t.Fatal(err)
+	}
+	first, second := decide(t, e, in), decide(t, e, again)
+	second.ID = first.ID
+	if fmt.Sprint(first) != fmt.Sprint(second) || first.Effect != policy.Allow {
+		t.Errorf("%+v, then %+v", first, second)
 	}
 }

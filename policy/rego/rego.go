@@ -6,5 +6,5 @@ import "embed"
 
 // FS holds the folder's files at its root.
 //
-//go:embed *.rego *.yaml
+//go:embed *.rego *.yaml README.md
 var FS embed.FS
