@@ -213,7 +213,8 @@ func (cfg BrowserConfig) writeBundle(pair tls.Certificate) (path string, remove 
 		return "", nil, err
 	}
 	path = filepath.Join(dir, "client.p12")
-	for name, data := range map[string][]byte{path: bundle, path + ".password": []byte(password), path + ".empty": []byte("\n")} {
+	files := map[string][]byte{path: bundle, path + ".password": []byte(password), path + ".empty": []byte("\n")}
+	for name, data := range files {
 		if err := os.WriteFile(name, data, 0o600); err != nil {
 			return "", nil, err
 		}

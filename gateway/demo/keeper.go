@@ -17,17 +17,23 @@ type keeper struct {
 	authenticator *Authenticator // nil: pages are left alone
 	url           string         // opened in the first page, "" once it was
 
-	pages map[string]string // session of a page → its virtual authenticator
-	seen  time.Time         // the file as the pages know it
+	pages map[string]*lentPage // by session
+	seen  time.Time            // the file as the pages know it
 }
 
-const keeperLook = 300 * time.Millisecond // how often the file is looked at
+// lentPage is a page's virtual authenticator and what it holds: credential ids with their counters.
+type lentPage struct {
+	authenticator string
+	counts        map[string]uint32
+}
+
+const keeperLook = 50 * time.Millisecond // how often the file is looked at
 
 const keeperCall = 10 * time.Second
 
 // keep works until the browser hangs up or ctx ends.
 func (k *keeper) keep(ctx context.Context) error {
-	k.pages = map[string]string{}
+	k.pages = map[string]*lentPage{}
 	if k.authenticator != nil {
 		k.seen = k.authenticator.changed()
 	}
@@ -100,28 +106,28 @@ func (k *keeper) event(ctx context.Context, e devtoolsEvent) error {
 		if err != nil {
 			return err
 		}
-		if err := k.authenticator.keep(c); err != nil {
-			return err
+		if page := k.pages[e.session]; page != nil {
+			// Events may be late: what the page was given since counts, if it is more.
+			page.counts[string(c.ID)] = max(page.counts[string(c.ID)], c.Count)
 		}
-		return k.refresh(ctx)
+		return k.authenticator.keep(c)
 	}
 	return nil
 }
 
-// adopt gives a new page its authenticator and lets it run; the first one is sent on its way.
+// adopt gives a new page its authenticator and lets it run, in that order; the first one is sent on its way. A page that
+// takes no authenticator, such as one of the browser's own, runs all the same.
 func (k *keeper) adopt(ctx context.Context, page string) error {
-	if err := k.lend(ctx, page); err != nil {
-		return err
-	}
+	lent := k.lend(ctx, page)
 	if err := k.call(ctx, page, "Runtime.runIfWaitingForDebugger", struct{}{}, nil); err != nil {
-		return err
+		return errors.Join(lent, err)
 	}
 	if k.url == "" {
-		return nil
+		return lent
 	}
 	url := k.url
 	k.url = ""
-	return k.call(ctx, page, "Page.navigate", map[string]any{"url": url}, nil)
+	return errors.Join(lent, k.call(ctx, page, "Page.navigate", map[string]any{"url": url}, nil))
 }
 
 func (k *keeper) lend(ctx context.Context, page string) error {
@@ -141,7 +147,7 @@ func (k *keeper) lend(ctx context.Context, page string) error {
 	if err := k.call(ctx, page, "WebAuthn.addVirtualAuthenticator", map[string]any{"options": options}, &added); err != nil {
 		return err
 	}
-	k.pages[page] = added.AuthenticatorID
+	k.pages[page] = &lentPage{added.AuthenticatorID, map[string]uint32{}}
 	held, err := k.authenticator.read()
 	if err != nil {
 		return err
@@ -149,12 +155,27 @@ func (k *keeper) lend(ctx context.Context, page string) error {
 	return k.fill(ctx, page, held.Credentials)
 }
 
-func (k *keeper) fill(ctx context.Context, page string, credentials []credential) error {
+// fill brings a page up to the file. A credential whose counter the page knows already stays untouched, so that a
+// ceremony under way finds it; one that was counted up elsewhere can only be taken out and put in again.
+func (k *keeper) fill(ctx context.Context, session string, credentials []credential) error {
+	page := k.pages[session]
 	for _, c := range credentials {
-		params := map[string]any{"authenticatorId": k.pages[page], "credential": virtual(c)}
-		if err := k.call(ctx, page, "WebAuthn.addCredential", params, nil); err != nil {
+		known, there := page.counts[string(c.ID)]
+		if there && known >= c.Count {
+			continue
+		}
+		v := virtual(c)
+		if there {
+			params := map[string]any{"authenticatorId": page.authenticator, "credentialId": v.CredentialID}
+			if err := k.call(ctx, session, "WebAuthn.removeCredential", params, nil); err != nil {
+				return err
+			}
+		}
+		params := map[string]any{"authenticatorId": page.authenticator, "credential": v}
+		if err := k.call(ctx, session, "WebAuthn.addCredential", params, nil); err != nil {
 			return err
 		}
+		page.counts[string(c.ID)] = c.Count
 	}
 	return nil
 }
@@ -174,12 +195,8 @@ func (k *keeper) refresh(ctx context.Context) error {
 	}
 	k.seen = changed
 	var gone error
-	for page, authenticator := range k.pages {
-		err := k.call(ctx, page, "WebAuthn.clearCredentials", map[string]any{"authenticatorId": authenticator}, nil)
-		if err == nil {
-			err = k.fill(ctx, page, held.Credentials)
-		}
-		gone = errors.Join(gone, err)
+	for session := range k.pages {
+		gone = errors.Join(gone, k.fill(ctx, session, held.Credentials))
 	}
 	return gone
 }

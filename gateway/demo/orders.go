@@ -34,7 +34,8 @@ const CustomerCount = 128
 //go:embed orders
 var ordersFiles embed.FS
 
-var ordersPages = template.Must(template.New("").Funcs(template.FuncMap{"yen": yen}).ParseFS(ordersFiles, "orders/*.html"))
+var ordersPages = template.Must(template.New("orders").Funcs(template.FuncMap{"yen": yen}).
+	ParseFS(ordersFiles, "orders/*.html"))
 
 // OrdersConfig says whom the app believes.
 type OrdersConfig struct {

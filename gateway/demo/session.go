@@ -132,7 +132,7 @@ func (s *session) start(line *string) error {
 	}
 	env := append(s.target.environment(s.conn.User()), s.connectionEnv()...)
 	env = append(env, s.env...)
-	if !slices.ContainsFunc(s.env, func(v string) bool { return strings.HasPrefix(v, "LANG=") || strings.HasPrefix(v, "LC_ALL=") }) {
+	if !slices.ContainsFunc(s.env, func(v string) bool { return strings.HasPrefix(v, "LANG=") }) {
 		env = append(env, "LANG=C.UTF-8")
 	}
 	if s.term != nil {

@@ -157,7 +157,7 @@ func (j *jumpHost) folder(name string) (dir, config string) {
 
 func TestStockSSHReachesEveryTargetAsEveryPerson(t *testing.T) {
 	if _, err := exec.LookPath("ssh"); err != nil {
-		t.Skip("the OpenSSH client is not installed")
+		missing(t, "ssh")
 	}
 	j := startJumpHost(t)
 	for _, name := range []string{"demo", "my demo, 100% ours; $HOME's", "デモ"} {

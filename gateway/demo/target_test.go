@@ -123,7 +123,7 @@ func (h *targetHost) ssh(identity string, args ...string) *exec.Cmd {
 	h.t.Helper()
 	program, err := exec.LookPath("ssh")
 	if err != nil {
-		h.t.Skip("the OpenSSH client is not installed")
+		missing(h.t, "ssh")
 	}
 	known := filepath.Join(h.dir, "known_hosts")
 	if _, err := os.Stat(known); err != nil {
@@ -138,6 +138,15 @@ func (h *targetHost) ssh(identity string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(h.t.Context(), program, append(append(options, args[0]+"@"+h.host), args[1:]...)...)
 	cmd.Env = append(os.Environ(), "LC_TIME=ja_JP.UTF-8")
 	return cmd
+}
+
+// missing skips where a test tool cannot be had, and fails under CI, where it must be.
+func missing(t *testing.T, tool string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf("%s is not installed", tool)
+	}
+	t.Skipf("%s is not installed", tool)
 }
 
 func newSigner(t *testing.T) ssh.Signer {
