@@ -56,7 +56,9 @@ type transcript struct {
 	began  time.Duration // of the run
 	last   time.Duration
 	plain  map[runKey]*plainText
-	bodies map[string][]byte
+
+	bodies  map[string][]byte // by hash, those that exchanges to come may name
+	streams map[uint32][]byte // by channel, responses that are still coming
 }
 
 // runKey tells output streams apart.
@@ -67,7 +69,8 @@ type runKey struct {
 
 // readTranscript reads the page of a recording that begins with moment from.
 func readTranscript(r *recorder.Reader, from int) (*transcript, error) {
-	t := &transcript{from: from, plain: map[runKey]*plainText{}, bodies: map[string][]byte{}}
+	t := &transcript{from: from, plain: map[runKey]*plainText{}, bodies: map[string][]byte{},
+		streams: map[uint32][]byte{}}
 	for {
 		entry, err := r.Next()
 		var damage *recorder.DamageError
@@ -112,15 +115,28 @@ func (t *transcript) take(e recorder.Entry) {
 	case recorder.KindOutput, recorder.KindStderr, recorder.KindInput, recorder.KindNotice:
 		t.takeText(e)
 	case recorder.KindBody:
-		if len(e.Data) >= 32 && len(t.bodies) < maxBodiesKept {
-			body := e.Data[32:]
-			t.bodies[hex.EncodeToString(e.Data[:32])] = body[:min(len(body), maxBodyShown)]
-		}
+		t.takeBody(e)
 	default:
 		t.flush()
 		t.add(e.Offset, t.event(e))
 	}
 	t.last = e.Offset
+}
+
+// takeBody keeps the beginning of a body for the exchange that will name it.
+func (t *transcript) takeBody(e recorder.Entry) {
+	if len(e.Data) < 32 {
+		return
+	}
+	sum, body := hex.EncodeToString(e.Data[:32]), e.Data[32:]
+	if stream, ok := t.streams[e.Channel]; ok {
+		room := max(0, maxBodyShown-len(stream))
+		t.streams[e.Channel] = append(stream, body[:min(len(body), room)]...)
+		return
+	}
+	if len(t.bodies) < maxBodiesKept {
+		t.bodies[sum] = body[:min(len(body), maxBodyShown)]
+	}
 }
 
 var textClasses = map[recorder.Kind]struct{ class, word string }{
@@ -187,7 +203,7 @@ func (t *transcript) event(e recorder.Entry) moment {
 	case recorder.KindExchange:
 		var x recorder.Exchange
 		m.read(e.Data, &x)
-		t.exchange(&m, x)
+		t.exchange(&m, e.Channel, x)
 	case recorder.KindDecided:
 		m.decided(e.Data)
 	case recorder.KindGap:
@@ -247,17 +263,26 @@ func (m *moment) decided(data []byte) {
 	}
 }
 
-// exchange shows one HTTP request and its response, bodies and headers folded away.
-func (t *transcript) exchange(m *moment, x recorder.Exchange) {
+// exchange shows one HTTP request and its response, bodies and headers folded away. A response that streams is shown when
+// it begins and again, with its body, when it is over.
+func (t *transcript) exchange(m *moment, channel uint32, x recorder.Exchange) {
 	m.Class, m.Word = "exchange", "transcript.http"
+	body, streamed := t.streams[channel]
+	delete(t.streams, channel)
+	if x.Open && len(t.streams) < maxBodiesKept {
+		t.streams[channel] = nil
+	}
+	if !streamed || !x.ResponseBody.Streamed {
+		body = t.bodies[x.ResponseBody.SHA256]
+	}
 	m.Head = fmt.Sprintf("%s %s → %d", x.Method, x.URL, x.Status)
 	m.Note = fmt.Sprintf("%d ms", x.DurationMS)
 	if x.Error != "" {
 		m.Note += " · " + x.Error
 	}
 	m.Parts = []part{
-		{"transcript.request", headerText(x.RequestHeader) + t.bodyText(x.RequestBody)},
-		{"transcript.response", headerText(x.ResponseHeader) + t.bodyText(x.ResponseBody)},
+		{"transcript.request", headerText(x.RequestHeader) + bodyText(x.RequestBody, t.bodies[x.RequestBody.SHA256])},
+		{"transcript.response", headerText(x.ResponseHeader) + bodyText(x.ResponseBody, body)},
 	}
 	m.Parts = slices.DeleteFunc(m.Parts, func(p part) bool { return p.Text == "" })
 }
@@ -270,7 +295,7 @@ func headerText(h http.Header) string {
 	return strings.ReplaceAll(b.String(), "\r\n", "\n")
 }
 
-func (t *transcript) bodyText(ref recorder.BodyRef) string {
+func bodyText(ref recorder.BodyRef, body []byte) string {
 	if ref.SHA256 == "" && ref.Bytes == 0 {
 		return ""
 	}
@@ -278,8 +303,7 @@ func (t *transcript) bodyText(ref recorder.BodyRef) string {
 	if ref.Omitted != "" {
 		about = fmt.Sprintf("\n[%d bytes %s: %s]", ref.Bytes, ref.Type, ref.Omitted)
 	}
-	body, ok := t.bodies[ref.SHA256]
-	if !ok || !isText(ref.Type) {
+	if len(body) == 0 || !isText(ref.Type) {
 		return about + "\n"
 	}
 	var p plainText

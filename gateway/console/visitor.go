@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -14,6 +15,7 @@ import (
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/directory"
 	"github.com/sekisho/sekisho/gateway/identity"
+	"github.com/sekisho/sekisho/policy"
 	"github.com/sekisho/sekisho/recorder"
 )
 
@@ -115,9 +117,18 @@ func (c *Console) showProblem(w http.ResponseWriter, r *http.Request, v *visitor
 	case problem.Status == http.StatusNotFound:
 		title = "problem.missing"
 	}
-	p := c.newPage(r, v, title, problem)
+	// C-4: the second factor is missing or too old.
+	again := r.Method == http.MethodGet && slices.ContainsFunc(problem.Reasons, func(r policy.Reason) bool { return r.Table == "C-4" })
+	p := c.newPage(r, v, title, problemView{problem, again, r.URL.RequestURI()})
 	p.Narrow = true
 	c.render(w, problem.Status, "problem", p)
+}
+
+// problemView is a page that says no.
+type problemView struct {
+	*Problem
+	Again bool   // logging in again would help
+	Here  string // where to come back to
 }
 
 // newPage prepares a page for a visitor.

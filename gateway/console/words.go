@@ -143,6 +143,7 @@ var words = map[string]text{
 	},
 	"login.for":    {"Confirm with your security key to go on to %s.", "%s へ進むには、セキュリティキーで本人確認をしてください。"},
 	"login.button": {"Confirm with my security key", "セキュリティキーで確認"},
+	"login.again":  {"Log in again", "もう一度ログイン"},
 	"login.hint":   {"Not you? Close the browser and choose another certificate.", "別の方の場合は、ブラウザーを閉じて別の証明書を選んでください。"},
 	"onward.title": {"Going on", "移動します"},
 	"onward.lead":  {"You are logged in and are being passed on to %s.", "ログインしました。%s へ移動します。"},
