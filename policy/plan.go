@@ -76,7 +76,8 @@ func (p *plan) ask(ctx context.Context, r *Revision, in *Input, doc *document, i
 		path = pathOf(in.Action.Protocol, need)
 	}
 	cell, override := r.matrix.cellFor(subject{l.vendor.Type, l.vendor.ID, in.Target.Name}, need.Right, path)
-	q := question{vendor: l.vendor, own: l.own, facts: &l.facts, need: need, path: path.String(), cell: cell.String(), override: override}
+	q := question{vendor: l.vendor, own: l.own, facts: &l.facts, need: need, path: path.String(), cell: cell.String(),
+		override: override}
 	guardOnly := need == (Need{}) || !in.staff() && selfService(in.Action.Operation)
 	program := r.guard
 	if !guardOnly {
@@ -151,7 +152,7 @@ func appendKey(key []byte, in *Input, links []link, c *clock) []byte {
 	ip := in.Source.IP.As16()
 	key = append(key, ip[:]...)
 	key = appendTexts(key, in.Source.IP.Zone())
-	key = appendFlags(key, in.Source.IP.Is4())
+	key = appendFlags(key, in.Source.IP.IsValid(), in.Source.IP.Is4())
 	key = appendLabels(key, in.Target.Labels)
 	for l := range links {
 		key = links[l].appendKey(key)

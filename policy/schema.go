@@ -12,7 +12,7 @@ func inputSchema() *ast.SchemaSet {
 	set.Put(ast.SchemaRootRef, object(map[string]any{
 		"right": text, "resource": text, "path": text, "cell": text, "override": text,
 		"person": object(map[string]any{"id": text, "vendor": text, "roles": list(text), "staff": yes}),
-		"vendor": object(map[string]any{"id": text, "type": text, "own": yes, "risk": map[string]any{"type": []any{"number", "null"}}}),
+		"vendor": object(map[string]any{"id": text, "type": text, "own": yes, "risk": kind("number", "null")}),
 		"chain":  list(text),
 		"auth":   object(map[string]any{"kind": text, "mfa": object(map[string]any{"method": text, "uv": yes})}),
 		"source": object(map[string]any{"ip": text}),
@@ -29,7 +29,7 @@ func inputSchema() *ast.SchemaSet {
 	return set
 }
 
-func kind(name string) map[string]any { return map[string]any{"type": name} }
+func kind(names ...any) map[string]any { return map[string]any{"type": names} }
 
 func list(items map[string]any) map[string]any {
 	return map[string]any{"type": "array", "items": items}

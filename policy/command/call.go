@@ -71,7 +71,7 @@ func (r *reader) run(argv []word) {
 	case find:
 		r.find(argv)
 	case sed:
-		r.sed(p, argv)
+		r.sed(argv)
 	case trap:
 		r.trap(argv)
 	case test:
@@ -82,7 +82,9 @@ func (r *reader) run(argv []word) {
 }
 
 // scripts are how files end that an interpreter would run.
-var scripts = []string{".sh", ".bash", ".zsh", ".ksh", ".csh", ".fish", ".py", ".pl", ".rb", ".js", ".php", ".lua", ".tcl", ".awk"}
+var scripts = []string{
+	".sh", ".bash", ".zsh", ".ksh", ".csh", ".fish", ".py", ".pl", ".rb", ".js", ".php", ".lua", ".tcl", ".awk",
+}
 
 // unlisted is a program that the catalogue does not have. What is named like a script could do anything.
 func (r *reader) unlisted(argv []word) {

@@ -285,6 +285,7 @@ func TestWhatCannotBeToldIsOpaque(t *testing.T) {
 		{":(){ :|:& };:", "opaque: a function that may not be defined yet"},
 		{"if x; then ls() { :; }; fi; ls", "opaque: a function that may not be defined yet"},
 		{"jobs -x rm x", "opaque: jobs"},
+		{"wait -p 'a[$(rm x)]'", "opaque: an assignment that cannot be told"},
 		{"mapfile -C rm a", "opaque: mapfile"},
 		{"crontab -l", "opaque: crontab"},
 		{strings.Repeat("(", 600), "opaque: deep nesting"},

@@ -10,21 +10,28 @@ import (
 )
 
 // secretWord is how names of secrets end.
-const secretWord = `(?:pass(?:word|wd|phrase|code)?|[-_.]pwd|secret|token|credentials?|(?:api|access|auth|private|secret|signing)[-_]?key|session[-_]?id)`
+const secretWord = `(?:pass(?:word|wd|phrase|code)?|[-_.]pwd|secret|token|credentials?|` +
+	`(?:api|access|auth|private|secret|signing)[-_]?key|session[-_]?id)`
 
 var (
 	// hint is in every text that could hold a secret; most lines have none and are not looked at further.
-	hint = regexp.MustCompile(`(?i)pass|[-_.]pwd|secret|token|credential|key|session|auth|cookie|bearer|basic|://|-p|-u|-a|-w|AKIA|gh[pousr]_|xox|eyJ|mysql|maria|sudo|stdin|kinit`)
+	hint = regexp.MustCompile(`(?i)pass|pwd|secret|token|credential|key|session|auth|cookie|bearer|basic|://|` +
+		`-p|-u|-a|-w|AKIA|gh[pousr]_|xox|eyJ|mysql|maria|sudo|stdin|kinit`)
 
 	named      = regexp.MustCompile(`(?i)^-{0,2}[\w.-]*` + secretWord + `$`)
 	shortNamed = regexp.MustCompile(`(?i)^-(?:pass(?:word|wd|phrase)?|token|secret|api[-_]?key)$`)
 	namedValue = regexp.MustCompile(`(?is)^(-{0,2}[\w.-]*` + secretWord + `\s*[=:]\s*)(.+)$`)
-	inside     = regexp.MustCompile(`(?i)((?:^|[?&;,\s"'{])[\w.-]*` + secretWord + `["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^&;,\s"'}]+)`)
-	header     = regexp.MustCompile(`(?i)((?:^|[\s"'])(?:proxy-)?authorization\s*:\s*(?:(?:bearer|basic|digest|token|negotiate)\s+)?|(?:^|[\s"'])(?:set-)?cookie\s*:\s*|(?:^|[\s"'])x-[\w-]*(?:key|token|secret|auth)[\w-]*\s*:\s*)([^\n"']+)`)
-	bearer     = regexp.MustCompile(`(?i)\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{8,}`)
-	userinfo   = regexp.MustCompile(`(?i)([a-z][a-z0-9+.-]*://[^\s/?#:@"']*:)([^\s/?#"'@]+(?:@[^\s/?#"'@]+)*)@`)
-	webUser    = regexp.MustCompile(`(?i)(https?://)([^\s/?#:@"']{8,})@`)
-	shaped     = regexp.MustCompile(`\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}\b|\bxox[abprs]-[A-Za-z0-9-]{10,}|\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}`)
+	inside     = regexp.MustCompile(`(?i)((?:^|[?&;,\s"'{])[\w.-]*` + secretWord + `["']?\s*[=:]\s*)` +
+		`("[^"]*"|'[^']*'|[^&;,\s"'}]+)`)
+	header = regexp.MustCompile(`(?i)((?:^|[\s"'])(?:` +
+		`(?:proxy-)?authorization\s*:\s*(?:(?:bearer|basic|digest|token|negotiate)\s+)?|` +
+		`(?:set-)?cookie\s*:\s*|` +
+		`x-[\w-]*(?:key|token|secret|auth)[\w-]*\s*:\s*))([^\n"']+)`)
+	bearer   = regexp.MustCompile(`(?i)\b(bearer|basic)(\s+)[A-Za-z0-9._~+/=-]{8,}`)
+	userinfo = regexp.MustCompile(`(?i)([a-z][a-z0-9+.-]*://[^\s/?#:@"']*:)([^\s/?#"'@]+(?:@[^\s/?#"'@]+)*)@`)
+	webUser  = regexp.MustCompile(`(?i)(https?://)([^\s/?#:@"']{8,})@`)
+	shaped   = regexp.MustCompile(`\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}\b|\bxox[abprs]-[A-Za-z0-9-]{10,}|` +
+		`\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}`)
 	passSource = regexp.MustCompile(`^pass:.+$`)
 )
 
@@ -61,7 +68,8 @@ var passwordOptions = []struct {
 	attached string // -pSECRET only, as mysql has it
 	next     []string
 }{
-	{[]string{"mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlshow", "mariadb", "mariadb-dump", "mariadb-admin"}, "-p", nil},
+	{[]string{"mysql", "mysqldump", "mysqladmin", "mysqlimport", "mysqlshow"}, "-p", nil},
+	{[]string{"mariadb", "mariadb-dump", "mariadb-admin", "mariadb-import"}, "-p", nil},
 	{[]string{"sshpass", "mongo", "mongosh", "mongodump", "lftp", "7z"}, "-p", []string{"-p"}},
 	{[]string{"redis-cli"}, "", []string{"-a", "--pass"}},
 	{[]string{"curl", "lftp"}, "-u", []string{"-u", "--user", "-U", "--proxy-user"}},

@@ -6,87 +6,100 @@ import (
 	"github.com/sekisho/sekisho/policy"
 )
 
+// sedCall is a call of sed, sorted.
+type sedCall struct {
+	scripts, files []word
+	explicit       bool // scripts came with -e, so the first operand is a file
+	inPlace        bool // files are written, too
+}
+
 // sed reads sed: its scripts must be edits and prints only, its files are read, and written with -i.
-func (r *reader) sed(_ *program, argv []word) {
-	var scripts, files []word
-	explicit, inPlace := false, false
-	take := func(i int) {
-		if explicit = true; i < len(argv) {
-			scripts = append(scripts, argv[i])
-		}
+func (r *reader) sed(argv []word) {
+	var s sedCall
+	for rest := argv[1:]; len(rest) > 0; {
+		rest = r.sedWord(rest, &s)
 	}
-	for i := 1; i < len(argv); i++ {
-		w := argv[i]
-		text := w.text
-		switch {
-		case w.mayBeOption() && !w.fixed():
-			r.opaque("an argument that may be an option of sed")
-		case !w.fixed() || len(text) < 2 || text[0] != '-':
-			files = append(files, w)
-		case text == "--":
-			files = append(files, argv[i+1:]...)
-			i = len(argv)
-		case strings.HasPrefix(text, "--"):
-			option, value, attached := strings.Cut(text, "=")
-			switch {
-			case option == "--expression" && attached:
-				explicit, scripts = true, append(scripts, literal(value))
-			case option == "--expression":
-				i++
-				take(i)
-			case option == "--in-place":
-				inPlace = true
-			case !sedHarmless(option):
-				r.opaque("the option " + option + " of sed")
-			}
-		default:
-			i += r.sedLetters(text[1:], &inPlace, &scripts, &explicit, func() { take(i + 1) })
-		}
+	if !s.explicit && len(s.files) > 0 {
+		s.scripts, s.files = s.files[:1], s.files[1:]
 	}
-	if !explicit && len(files) > 0 {
-		scripts, files = files[:1], files[1:]
-	}
-	r.sedScripts(scripts)
-	for _, file := range files {
+	r.sedScripts(s.scripts)
+	for _, file := range s.files {
 		r.apply(reads, argv, file)
-		if inPlace {
+		if s.inPlace {
 			r.apply(writes, argv, file)
 		}
 	}
-	if len(files) == 0 {
+	if len(s.files) == 0 {
 		r.need(policy.Read, r.line(argv))
 	}
 }
 
-func sedHarmless(option string) bool {
-	switch option {
-	case "--quiet", "--silent", "--regexp-extended", "--separate", "--unbuffered", "--null-data", "--posix", "--sandbox":
-		return true
+// sedWord sorts the first word, and the next one where it belongs to it, and returns the others.
+func (r *reader) sedWord(words []word, s *sedCall) []word {
+	w, rest := words[0], words[1:]
+	switch {
+	case w.mayBeOption() && !w.fixed():
+		r.opaque("an argument that may be an option of sed")
+	case !w.fixed() || len(w.text) < 2 || w.text[0] != '-':
+		s.files = append(s.files, w)
+	case w.text == "--":
+		s.files = append(s.files, rest...)
+		return nil
+	case strings.HasPrefix(w.text, "--"):
+		return r.sedLong(w.text, rest, s)
+	default:
+		return r.sedLetters(w.text[1:], rest, s)
 	}
-	return false
+	return rest
 }
 
-// sedLetters reads -nE, -i.bak or -e SCRIPT and returns how many more words it took.
-func (r *reader) sedLetters(letters string, inPlace *bool, scripts *[]word, explicit *bool, next func()) int {
+// sedLong reads an option like --expression=SCRIPT.
+func (r *reader) sedLong(text string, rest []word, s *sedCall) []word {
+	option, value, attached := strings.Cut(text, "=")
+	switch option {
+	case "--quiet", "--silent", "--regexp-extended", "--separate", "--unbuffered", "--null-data", "--posix", "--sandbox":
+	case "--in-place":
+		s.inPlace = true
+	case "--expression":
+		if attached {
+			rest = append([]word{literal(value)}, rest...)
+		}
+		return s.script(rest)
+	default:
+		r.opaque("the option " + option + " of sed")
+	}
+	return rest
+}
+
+// sedLetters reads options like -nE, -i.bak or -e SCRIPT.
+func (r *reader) sedLetters(letters string, rest []word, s *sedCall) []word {
 	for i := range len(letters) {
 		switch letters[i] {
 		case 'n', 'E', 'r', 's', 'u', 'z':
-		case 'i':
-			*inPlace = true
-			return 0
+		case 'i': // what follows is the suffix of a backup
+			s.inPlace = true
+			return rest
 		case 'e':
-			if rest := letters[i+1:]; rest != "" {
-				*explicit, *scripts = true, append(*scripts, literal(rest))
-				return 0
+			if attached := letters[i+1:]; attached != "" {
+				rest = append([]word{literal(attached)}, rest...)
 			}
-			next()
-			return 1
+			return s.script(rest)
 		default:
 			r.opaque("the option -" + letters[i:i+1] + " of sed")
-			return 0
+			return rest
 		}
 	}
-	return 0
+	return rest
+}
+
+// script takes the next word as a script.
+func (s *sedCall) script(words []word) []word {
+	s.explicit = true
+	if len(words) == 0 {
+		return nil
+	}
+	s.scripts = append(s.scripts, words[0])
+	return words[1:]
 }
 
 func (r *reader) sedScripts(scripts []word) {
@@ -97,8 +110,8 @@ func (r *reader) sedScripts(scripts []word) {
 	}
 }
 
-// harmlessSed says that a script only prints, deletes lines and substitutes: the commands e, w, r and their like run programs
-// or touch files.
+// harmlessSed says that a script only prints, deletes lines and substitutes: the commands e, w, r and their like run
+// programs or touch files.
 func harmlessSed(script string) bool {
 	for script != "" {
 		script = strings.TrimLeft(script, " \t\n;{}")

@@ -33,7 +33,8 @@ func (r *reader) assigned(name string) {
 	}
 	begins := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
 	ends := func(suffix string) bool { return strings.HasSuffix(name, suffix) }
-	if slices.Contains(powerful, name) || slices.ContainsFunc(powerfulPrefixes, begins) || slices.ContainsFunc(powerfulSuffixes, ends) {
+	if slices.Contains(powerful, name) || slices.ContainsFunc(powerfulPrefixes, begins) ||
+		slices.ContainsFunc(powerfulSuffixes, ends) {
 		r.opaque("setting " + name)
 	}
 }
