@@ -2,180 +2,174 @@ package replay
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
+	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/sekisho/sekisho/recorder"
 )
 
-// The terminal of a recording that had none.
+// The size of the terminal of a session that had none, and the largest that is believed.
 const (
 	defaultCols = 80
 	defaultRows = 24
+	maxCells    = 1000
 )
 
-// ExportCast writes a recording as asciicast v3 (docs.asciinema.org/manual/asciicast/v3): what was shown as "o" events, what
-// the contractor sent is left out, operations, decisions, exchanges and gaps are markers. The error is recorder.ErrCut when
-// the recording has no end; what there is has then been written.
+// ExportCast writes a recording as asciicast v3 (docs.asciinema.org/manual/asciicast/v3): what was shown and what stands
+// in words is output ("o"), changes of size are "r", commands and gaps have a marker ("m"), the last exit status ends it
+// ("x"). What the contractor typed is left out: a terminal echoes what is meant to be seen. The error is recorder.ErrCut
+// when the recording has no end; what there is has then been written.
 func ExportCast(w io.Writer, r *recorder.Reader) error {
-	c := &cast{w: bufio.NewWriter(w), header: r.Header()}
-	err := entries(r, c.entry)
-	if flushed := c.finish(); flushed != nil {
-		return flushed
+	c := &cast{w: bufio.NewWriter(w), header: r.Header(), view: newView()}
+	var failed error
+	for e, err := range Entries(r) {
+		if err != nil {
+			failed = err
+			break
+		}
+		if err := c.entry(e); err != nil {
+			return err
+		}
 	}
-	return err
+	if err := c.finish(); err != nil {
+		return err
+	}
+	return failed
 }
 
-// cast writes events. The header needs the size of the terminal, so that entries before the first output wait for it.
+// cast writes events. The header needs the size of the terminal, so what comes before the first output waits for it.
 type cast struct {
 	w       *bufio.Writer
 	header  recorder.Header
+	view    *view
 	begun   bool
-	cols    int
-	rows    int
-	term    string
+	term    castTerm
 	waiting []recorder.Entry
 	last    time.Duration
-	tails   map[uint32][]byte // by channel: bytes of a character that is not whole yet
-	err     error
+	exit    string
 }
 
-// maxWaiting bounds what is held back for a size that may never come.
-const maxWaiting = 64
+type castTerm struct {
+	Cols int    `json:"cols"`
+	Rows int    `json:"rows"`
+	Type string `json:"type,omitempty"`
+}
+
+const maxWaiting = 64 // entries that wait for a size that may never come
 
 func (c *cast) entry(e recorder.Entry) error {
 	if c.begun {
-		c.event(e)
-		return c.err
+		return c.event(e)
 	}
-	c.learn(e)
-	c.waiting = append(c.waiting, e)
-	if shown(e.Kind) || len(c.waiting) >= maxWaiting {
-		c.begin()
-	}
-	return c.err
-}
-
-func shown(k recorder.Kind) bool {
-	return k == recorder.KindOutput || k == recorder.KindStderr || k == recorder.KindNotice
-}
-
-// learn takes the terminal's size and name from an entry, if it has them.
-func (c *cast) learn(e recorder.Entry) {
 	switch e.Kind {
 	case recorder.KindStart:
-		var op recorder.Operation
-		if json.Unmarshal(e.Data, &op) == nil {
-			c.resize(op.Size)
-			c.term = op.Term
-		}
+		op := operation(e)
+		c.resize(op.Size)
+		c.term.Type = op.Term
 	case recorder.KindResize:
 		c.resize(string(e.Data))
 	}
+	c.waiting = append(c.waiting, e)
+	if e.Kind == recorder.KindOutput || e.Kind == recorder.KindStderr || len(c.waiting) >= maxWaiting {
+		return c.begin()
+	}
+	return nil
 }
 
+// resize takes COLSxROWS; false when it is not a size.
 func (c *cast) resize(size string) bool {
-	var cols, rows int
-	if n, err := fmt.Sscanf(size, "%dx%d", &cols, &rows); n != 2 || err != nil || cols < 1 || rows < 1 || cols > 1000 || rows > 1000 {
+	cols, rows, _ := strings.Cut(size, "x")
+	n, colsErr := strconv.Atoi(cols)
+	m, rowsErr := strconv.Atoi(rows)
+	if colsErr != nil || rowsErr != nil || n < 1 || m < 1 || n > maxCells || m > maxCells {
 		return false
 	}
-	c.cols, c.rows = cols, rows
+	c.term.Cols, c.term.Rows = n, m
 	return true
 }
 
-func (c *cast) begin() {
+func (c *cast) begin() error {
 	c.begun = true
-	if c.cols == 0 {
-		c.cols, c.rows = defaultCols, defaultRows
+	if c.term.Cols == 0 {
+		c.term.Cols, c.term.Rows = defaultCols, defaultRows
 	}
-	term := map[string]any{"cols": c.cols, "rows": c.rows}
-	if c.term != "" {
-		term["type"] = c.term
+	header := struct {
+		Version   int      `json:"version"`
+		Term      castTerm `json:"term"`
+		Timestamp int64    `json:"timestamp"`
+		Title     string   `json:"title"`
+	}{3, c.term, c.header.Started.Unix(), fmt.Sprintf("%s on %s (%s)", c.header.Person, where(c.header), c.header.Session)}
+	if err := c.line(header); err != nil {
+		return err
 	}
-	where := strings.TrimPrefix(c.header.Login+"@"+c.header.Target, "@")
-	c.line(map[string]any{"version": 3, "term": term, "timestamp": c.header.Started.Unix(),
-		"title": fmt.Sprintf("%s on %s (%s)", c.header.Person, where, c.header.Session)})
 	for _, e := range c.waiting {
-		c.event(e)
+		if err := c.event(e); err != nil {
+			return err
+		}
 	}
 	c.waiting = nil
+	return nil
 }
 
-func (c *cast) event(e recorder.Entry) {
-	switch {
-	case shown(e.Kind):
-		if text := c.whole(e); text != "" {
-			c.put(e.Offset, "o", text)
-		}
-	case e.Kind == recorder.KindResize:
+// where is login@target, or the target alone.
+func where(h recorder.Header) string {
+	return visible(strings.TrimPrefix(h.Login+"@"+h.Target, "@"))
+}
+
+func (c *cast) event(e recorder.Entry) error {
+	switch e.Kind {
+	case recorder.KindResize:
 		if c.resize(string(e.Data)) {
-			c.put(e.Offset, "r", fmt.Sprintf("%dx%d", c.cols, c.rows))
+			return c.put(e.Offset, "r", fmt.Sprintf("%dx%d", c.term.Cols, c.term.Rows))
 		}
-	default:
-		if words := note(e); words != "" {
-			c.put(e.Offset, "m", words)
+		return nil
+	case recorder.KindStart, recorder.KindGap:
+		if err := c.put(e.Offset, "m", note(e)); err != nil {
+			return err
 		}
+	case recorder.KindExit:
+		c.exit = strings.TrimPrefix(exitNote(e.Data), "exit ")
 	}
-}
-
-// whole returns the characters that are complete, keeping the rest for the channel's next entry.
-func (c *cast) whole(e recorder.Entry) string {
-	if c.tails == nil {
-		c.tails = map[uint32][]byte{}
+	if drawn := c.view.draw(e); len(drawn) > 0 {
+		return c.put(e.Offset, "o", string(drawn))
 	}
-	data := append(c.tails[e.Channel], e.Data...)
-	delete(c.tails, e.Channel)
-	end := len(data)
-	for back := 1; back <= utf8.UTFMax && back <= len(data); back++ {
-		if b := data[len(data)-back]; utf8.RuneStart(b) {
-			if !utf8.FullRune(data[len(data)-back:]) {
-				end = len(data) - back
-				c.tails[e.Channel] = append([]byte(nil), data[end:]...)
-			}
-			break
-		}
-	}
-	return strings.ToValidUTF8(string(data[:end]), "\uFFFD")
+	return nil
 }
 
 // put writes an event; its time counts from the one before.
-func (c *cast) put(at time.Duration, code, data string) {
+func (c *cast) put(at time.Duration, code, data string) error {
 	interval := max(0, at-c.last)
 	c.last = max(c.last, at)
-	c.line([]any{math.Round(interval.Seconds()*1e6) / 1e6, code, data})
+	seconds := json.Number(strconv.FormatFloat(interval.Seconds(), 'f', 6, 64))
+	return c.line([]any{seconds, code, data})
 }
 
-func (c *cast) line(v any) {
-	if c.err != nil {
-		return
+func (c *cast) line(v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
 	}
-	data, err := json.Marshal(v)
-	if err == nil {
-		_, err = c.w.Write(append(data, '\n'))
-	}
-	c.err = err
+	_, err := c.w.Write(b.Bytes())
+	return err
 }
 
 func (c *cast) finish() error {
 	if !c.begun {
-		c.begin()
+		if err := c.begin(); err != nil {
+			return err
+		}
 	}
-	if c.err != nil {
-		return c.err
+	if _, err := strconv.Atoi(c.exit); err == nil {
+		if err := c.put(c.last, "x", c.exit); err != nil {
+			return err
+		}
 	}
 	return c.w.Flush()
-}
-
-// decode reads one character; whole is false when data ends within one. A byte that is no character is U+FFFD.
-func decode(data []byte) (r rune, size int, whole bool) {
-	if !utf8.FullRune(data) {
-		return 0, 0, false
-	}
-	r, size = utf8.DecodeRune(data)
-	return r, size, true
 }

@@ -17,13 +17,13 @@ type filter struct {
 type filterState uint8
 
 const (
-	ground   filterState = iota
-	escape               // after ESC
-	charset              // after ESC ( and the like: one more byte
-	control              // in CSI
-	inString             // in OSC, DCS, SOS, PM or APC, which last up to ST
-	stringEnds           // ESC within such a string
-	utf8Tail             // in a character of several bytes
+	ground     filterState = iota
+	escape                 // after ESC
+	charset                // after ESC ( and the like: one more byte
+	control                // in CSI
+	inString               // in OSC, DCS, SOS, PM or APC, which last up to ST
+	stringEnds             // ESC within such a string
+	utf8Tail               // in a character of several bytes
 )
 
 const maxSequence = 256
@@ -98,8 +98,7 @@ func (f *filter) inCharacter(out []byte, c byte) []byte {
 	if f.seq = append(f.seq, c); !utf8.FullRune(f.seq) {
 		return out
 	}
-	r, size := utf8.DecodeRune(f.seq)
-	if r >= 0xa0 || size == len(f.seq) && r == utf8.RuneError {
+	if r, _ := utf8.DecodeRune(f.seq); r >= 0xa0 { // U+FFFD too
 		out = utf8.AppendRune(out, r)
 	}
 	f.reset()
@@ -115,7 +114,7 @@ func (f *filter) afterEscape(out []byte, c byte) []byte {
 	case strings.IndexByte("()*+", c) >= 0:
 		f.state, f.seq = charset, append(f.seq, c)
 	default:
-		return f.finish(out, c, strings.IndexByte("78=>DEHMc", c) >= 0)
+		return f.finish(out, c, strings.IndexByte("78=>DEHM", c) >= 0)
 	}
 	return out
 }

@@ -1,84 +1,109 @@
-// Package replay shows what a recording holds: played in a terminal, exported as an asciicast or as text. Whatever cannot be
-// read is marked where it is missing. What is shown cannot act on the terminal of whoever looks at it.
+// Package replay shows what a recording holds: played in a terminal, exported as an asciicast or as text. What cannot be read
+// is marked where it is missing. What is shown cannot act on the terminal of whoever looks at it.
 package replay
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"strings"
+	"iter"
 	"time"
-	"unicode"
 
 	"github.com/sekisho/sekisho/recorder"
 )
 
-// entries calls yield for every entry of r, and with a gap wherever some cannot be read. The error is recorder.ErrCut when
-// the recording has no end.
-func entries(r *recorder.Reader, yield func(recorder.Entry) error) error {
-	var last time.Duration
-	for {
-		e, err := r.Next()
-		var damage *recorder.DamageError
-		switch {
-		case err == io.EOF:
-			return nil
-		case errors.As(err, &damage):
-			data, marshalErr := json.Marshal(recorder.GapNote{Reason: "damaged: " + damage.Error(), Bytes: damage.Length})
-			if marshalErr != nil {
-				return marshalErr
+// Options of Play; the zero value shows everything without waiting.
+type Options struct {
+	At      time.Duration // wait only from here on: what was shown before is drawn at once
+	Speed   float64       // 1 as it was, 2 twice as fast, 0 without waiting
+	MaxIdle time.Duration // no pause is longer than this, before Speed; 0 is no limit
+}
+
+// Entries gives the entries of r, with a gap in place of what cannot be read. Its last error is recorder.ErrCut when the
+// recording has no end.
+func Entries(r *recorder.Reader) iter.Seq2[recorder.Entry, error] {
+	return func(yield func(recorder.Entry, error) bool) {
+		var last time.Duration
+		for {
+			e, err := r.Next()
+			var damage *recorder.DamageError
+			if errors.As(err, &damage) {
+				e, err = gapFor(damage, last), nil
 			}
-			e = recorder.Entry{Offset: last, Kind: recorder.KindGap, Data: data}
-		case err != nil:
-			return err
-		}
-		last = e.Offset
-		if err := yield(e); err != nil {
-			return err
+			if err == io.EOF || !yield(e, err) || err != nil {
+				return
+			}
+			last = e.Offset
 		}
 	}
 }
 
-// note says in words what an entry that is no output stands for; "" for one that needs no words.
-func note(e recorder.Entry) string {
-	switch e.Kind {
-	case recorder.KindStart:
-		var op recorder.Operation
-		if json.Unmarshal(e.Data, &op) == nil {
-			return visible(strings.TrimSpace(op.Kind + " " + op.Command))
-		}
-	case recorder.KindExit:
-		var exit recorder.ExitStatus
-		if json.Unmarshal(e.Data, &exit) == nil && exit.Status != nil {
-			return fmt.Sprintf("exit %d", *exit.Status)
-		}
-		return visible("killed by SIG" + exit.Signal)
-	case recorder.KindExchange:
-		var x recorder.Exchange
-		if json.Unmarshal(e.Data, &x) == nil && !x.Open {
-			return visible(fmt.Sprintf("%s %s: %d in %d ms %s", x.Method, x.URL, x.Status, x.DurationMS, x.Error))
-		}
-	case recorder.KindGap:
-		var gap recorder.GapNote
-		if json.Unmarshal(e.Data, &gap) == nil {
-			return visible(fmt.Sprintf("gap: %s (%d bytes)", gap.Reason, gap.Bytes))
-		}
-	case recorder.KindEnd:
-		var end recorder.EndNote
-		if json.Unmarshal(e.Data, &end) == nil {
-			return visible("end: " + end.Reason)
-		}
+func gapFor(damage *recorder.DamageError, at time.Duration) recorder.Entry {
+	data, err := json.Marshal(recorder.GapNote{Reason: "damaged: " + damage.Error(), Bytes: damage.Length})
+	if err != nil {
+		panic(err) // a string and a number
 	}
-	return ""
+	return recorder.Entry{Offset: at, Kind: recorder.KindGap, Data: data}
 }
 
-// visible is s without what could act on a terminal.
-func visible(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return unicode.ReplacementChar
+// Play writes what was shown to w at its pace, and where it stands in words: which command began and how it ended, HTTP
+// exchanges, gaps. It returns the first error of entries, after what came before it, or ctx's when ctx ends.
+func Play(ctx context.Context, w io.Writer, entries iter.Seq2[recorder.Entry, error], o Options) error {
+	if o.Speed < 0 || o.At < 0 || o.MaxIdle < 0 {
+		return errors.New("replay: offset, speed and longest pause are never negative")
+	}
+	p := &player{out: w, view: newView(), options: o, began: time.Now()}
+	err := p.play(ctx, entries)
+	_, closing := w.Write(p.view.close())
+	return errors.Join(err, closing)
+}
+
+type player struct {
+	out     io.Writer
+	view    *view
+	options Options
+	began   time.Time
+	due     time.Duration // since began: when the next entry is shown
+	last    time.Duration // offset of the last entry shown
+}
+
+func (p *player) play(ctx context.Context, entries iter.Seq2[recorder.Entry, error]) error {
+	for e, err := range entries {
+		if err != nil {
+			return err
 		}
-		return r
-	}, s)
+		drawn := p.view.draw(e)
+		if len(drawn) == 0 {
+			continue
+		}
+		if err := p.wait(ctx, e.Offset); err != nil {
+			return err
+		}
+		if _, err := p.out.Write(drawn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wait pauses until it is offset's turn.
+func (p *player) wait(ctx context.Context, offset time.Duration) error {
+	gap := max(0, offset-max(p.last, p.options.At))
+	p.last = max(p.last, offset)
+	if p.options.Speed == 0 || gap == 0 {
+		return ctx.Err()
+	}
+	if p.options.MaxIdle > 0 {
+		gap = min(gap, p.options.MaxIdle)
+	}
+	p.due += time.Duration(float64(gap) / p.options.Speed)
+	t := time.NewTimer(max(0, p.due-time.Since(p.began)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
