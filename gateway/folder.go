@@ -102,26 +102,45 @@ func (g *Gateway) takeLock(context.Context, Options) error {
 	return nil
 }
 
-// openPolicy loads the folder's policy. Its number rises by one whenever the folder's content changed since the last
-// start, and that change is on record.
+// openPolicy loads the folder's policy and puts it in force.
 func (g *Gateway) openPolicy(ctx context.Context, opts Options) error {
-	last, err := g.lastRevision()
+	rev, err := g.readPolicy(ctx)
 	if err != nil {
-		return err
-	}
-	rev, err := policy.Load(os.DirFS(g.path(policyDir)), last.Number+1)
-	if err != nil {
-		return fmt.Errorf("policy in %s: %w", g.path(policyDir), err)
-	}
-	if rev.Hash() == last.Hash {
-		if rev, err = policy.Load(os.DirFS(g.path(policyDir)), last.Number); err != nil {
-			return err
-		}
-	} else if err := g.notePolicy(ctx, last, revisionNote{Number: rev.Number(), Hash: rev.Hash()}); err != nil {
 		return err
 	}
 	g.engine = policy.NewEngine(rev, opts.Now)
 	return nil
+}
+
+// ReloadPolicy reads the folder's policy again and puts it in force for new and live sessions alike. With a policy that does
+// not load the one in force stays.
+func (g *Gateway) ReloadPolicy(ctx context.Context) error {
+	rev, err := g.readPolicy(ctx)
+	if err != nil {
+		return err
+	}
+	if rev.Number() != g.engine.Revision().Number() {
+		g.engine.Swap(rev)
+	}
+	return nil
+}
+
+// readPolicy loads the folder's policy. Its number rises by one whenever the content changed since it was last loaded, and
+// that change is on record before it is in force.
+func (g *Gateway) readPolicy(ctx context.Context) (*policy.Revision, error) {
+	last, err := g.lastRevision()
+	if err != nil {
+		return nil, err
+	}
+	fsys := os.DirFS(g.path(policyDir))
+	rev, err := policy.Load(fsys, last.Number+1)
+	if err != nil {
+		return nil, fmt.Errorf("policy in %s: %w", g.path(policyDir), err)
+	}
+	if rev.Hash() == last.Hash {
+		return policy.Load(fsys, last.Number)
+	}
+	return rev, g.notePolicy(ctx, last, revisionNote{Number: rev.Number(), Hash: rev.Hash()})
 }
 
 // revisionNote remembers which policy was last in force.

@@ -289,6 +289,26 @@ func TestAPolicyChangeRaisesTheRevision(t *testing.T) {
 	}
 }
 
+func TestAPolicyIsReloadedWholeOrNotAtAll(t *testing.T) {
+	dir := initFolder(t)
+	g, err := gateway.New(t.Context(), load(t, dir), gateway.Options{})
+	must(t, err)
+	defer g.Close()
+	before := g.Revision()
+	file := filepath.Join(dir, "policy", "operations.rego")
+	text, err := os.ReadFile(file)
+	must(t, err)
+	must(t, os.WriteFile(file, []byte("package sekisho.operations\nallow if {"), 0o600))
+	if err := g.ReloadPolicy(t.Context()); err == nil || !strings.Contains(err.Error(), "operations.rego:2") || g.Revision() != before {
+		t.Errorf("a broken policy: revision %d, error %v", g.Revision(), err)
+	}
+	must(t, os.WriteFile(file, append(text, []byte("\ndeny contains \"No make.\" if lib.runs(\"make\")\n")...), 0o600))
+	must(t, g.ReloadPolicy(t.Context()))
+	if g.Revision() != before+1 {
+		t.Errorf("revision %d, want %d", g.Revision(), before+1)
+	}
+}
+
 func TestConfigurationMistakesAreNamed(t *testing.T) {
 	for text, want := range map[string]string{
 		"zone: Mars/Olympus\n":                          "zone",

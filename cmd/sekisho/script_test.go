@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,6 +40,7 @@ func TestScripts(t *testing.T) {
 			for _, name := range []string{"SEKISHO_DIR", "SEKISHO_AS", "SSH_AUTH_SOCK"} {
 				env.Setenv(name, "")
 			}
+			env.Values[skipper{}] = env.T().Skip
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -48,6 +50,7 @@ func TestScripts(t *testing.T) {
 			"signal": signalDemo,
 			"until":  until,
 			"field":  field,
+			"port":   port,
 		},
 	})
 }
@@ -117,12 +120,14 @@ func exportReady(ts *testscript.TestScript, ready string) {
 		SSHAddr    string `json:"ssh_addr"`
 		HTTPSAddr  string `json:"https_addr"`
 		ConsoleURL string `json:"console_url"`
+		OrdersURL  string `json:"orders_url"`
 		SSHConfig  string `json:"ssh_config"`
 	}
 	ts.Check(json.Unmarshal([]byte(ready), &r))
 	ts.Setenv("SSH_ADDR", r.SSHAddr)
 	ts.Setenv("HTTPS_ADDR", r.HTTPSAddr)
 	ts.Setenv("CONSOLE", r.ConsoleURL)
+	ts.Setenv("ORDERS", strings.TrimSuffix(r.OrdersURL, "/"))
 	ts.Setenv("CFG", r.SSHConfig)
 }
 
@@ -184,7 +189,10 @@ func asExit(err error, target **exec.ExitError) bool {
 	return ok
 }
 
-// needs skips the script when a program is missing, and fails it under CI.
+// skipper keys the function that skips a script.
+type skipper struct{}
+
+// needs skips the script when a program is missing, and fails it under CI. It comes before anything is started.
 func needs(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
 		if _, err := exec.LookPath(name); err == nil || isExecutable("/usr/sbin/"+name) {
@@ -193,8 +201,7 @@ func needs(ts *testscript.TestScript, neg bool, args []string) {
 		if os.Getenv("CI") != "" {
 			ts.Fatalf("%s is not installed; make test installs it", name)
 		}
-		ts.Check(os.WriteFile(ts.MkAbs("skipped"), []byte(name), 0o600))
-		ts.Setenv("MISSING", name)
+		ts.Value(skipper{}).(func(...any))(name + " is not installed; make tools installs it")
 	}
 }
 
@@ -233,4 +240,17 @@ func field(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("no field %q in %s", args[1], lines[0])
 	}
 	ts.Setenv(args[0], fmt.Sprint(value))
+}
+
+// port takes a free port of this machine into the environment, for a program that cannot say which one it took: port NAME
+func port(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: port NAME")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	defer l.Close()
+	_, number, err := net.SplitHostPort(l.Addr().String())
+	ts.Check(err)
+	ts.Setenv(args[0], number)
 }

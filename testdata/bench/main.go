@@ -67,7 +67,7 @@ func measure(s *stage) error {
 		{"keystroke echo", "per key, wall is p50", keystrokes},
 		{"download", fmt.Sprintf("per %d MiB", *bytesMB), download},
 	}
-	fmt.Printf("sekisho bench: %d interleaved rounds, recording on (commit: interval), medians; CPU is user+sys\n\n", *rounds)
+	fmt.Printf("sekisho bench: %d interleaved rounds, recording on (commit: interval), medians; CPU is user+sys; %s, %s\n\n", *rounds, kex, cipher)
 	for _, op := range operations {
 		got := map[string][]sample{}
 		for round := range *rounds + 1 {

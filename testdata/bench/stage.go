@@ -27,6 +27,13 @@ const (
 	wayVia    = "sekisho -J"
 )
 
+// Every way uses the same algorithms, or their prices would be compared instead. ProxyJump's own first leg has the
+// configuration file's.
+const (
+	kex    = "curve25519-sha256"
+	cipher = "aes128-gcm@openssh.com"
+)
+
 // stage is everything that runs while measuring: a target sshd, a jump sshd and the gateway, all on loopback.
 type stage struct {
 	dir     string
@@ -74,7 +81,9 @@ func (s *stage) chooseLogin() error {
 	if _, err := user.Lookup(s.login); err == nil {
 		return nil
 	}
-	out, err := exec.Command("useradd", "--create-home", "--home-dir", filepath.Join(s.dir, "home"), "--shell", "/bin/sh", s.login).CombinedOutput()
+	useradd := exec.Command("useradd", "--create-home", "--home-dir", filepath.Join(s.dir, "home"), "--shell", "/bin/sh",
+		"--password", "*", s.login) // no password fits, yet the account is not locked, which sshd without PAM refuses
+	out, err := useradd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("making an account to log in as: %w: %s", err, out)
 	}
@@ -213,8 +222,8 @@ func (s *stage) port(name string) string {
 
 // writeConfig writes one Host per way: plain keys for the ways without a gateway, the demo's for those with one.
 func (s *stage) writeConfig() error {
-	plain := fmt.Sprintf("  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n  BatchMode yes\n",
-		s.login, s.path("client"))
+	plain := fmt.Sprintf("  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n  LogLevel ERROR\n  BatchMode yes\n  KexAlgorithms %s\n  Ciphers %s\n",
+		s.login, s.path("client"), kex, cipher)
 	var b strings.Builder
 	fmt.Fprintf(&b, "Host bench-direct\n  HostName 127.0.0.1\n  Port %s\n%s", s.port("target"), plain)
 	fmt.Fprintf(&b, "Host bench-jumphost\n  HostName 127.0.0.1\n  Port %s\n%s", s.port("jump"), plain)
@@ -232,7 +241,8 @@ func (s *stage) ssh(way string, command string, flags ...string) *exec.Cmd {
 		wayPlus:   {"-F", demoConfig, "-l", s.login + "+bench1", "gateway-hanako"},
 		wayVia:    {"-F", demoConfig, "-J", "gateway-hanako", s.login + "@bench1"},
 	}[way]
-	return exec.Command("ssh", append(append(append([]string{}, flags...), args...), command)...)
+	all := append([]string{"-o", "KexAlgorithms=" + kex, "-o", "Ciphers=" + cipher}, flags...)
+	return exec.Command("ssh", append(append(all, args...), command)...)
 }
 
 // settle waits until the servers have reaped their children, whose CPU counts only then.
