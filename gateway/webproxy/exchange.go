@@ -87,10 +87,7 @@ func (x *exchange) bind(parent context.Context) (context.Context, func()) {
 	session := x.visit.session.Context()
 	stop := context.AfterFunc(session, func() {
 		cancel(context.Cause(session))
-		x.reply.readBy(time.Now())
-		if x.reply.begun.Load() {
-			x.reply.writeBy(time.Now())
-		}
+		x.reply.cut()
 	})
 	return ctx, func() {
 		stop()
@@ -132,6 +129,7 @@ func (x *exchange) unmet(grant *access.Grant) string {
 
 // refused answers a request that the door did not allow and puts what the person saw into the recording.
 func (x *exchange) refused(err error) {
+	x.reply.answering()
 	var refusal *access.Refusal
 	if errors.As(err, &refusal) {
 		if err := x.visit.session.Record(x.channel, recorder.KindNotice, []byte(refusal.Message("en"))); err != nil {
@@ -218,6 +216,7 @@ func (p *Proxy) failedForward(_ http.ResponseWriter, r *http.Request, err error)
 
 // fail answers a request whose response did not come, and keeps why for the record.
 func (x *exchange) fail(err error) {
+	x.reply.answering()
 	if x.up != nil {
 		if cause := x.up.failed(); cause != nil && !errors.Is(cause, io.EOF) {
 			err = cause // the app only saw its request break off
@@ -291,9 +290,7 @@ func (x *exchange) end() {
 		x.up.describe(&x.sent)
 		describe(detail, "sent_bytes", "sent_sha256", x.sent)
 	}
-	if x.reply.begun.Load() {
-		_ = x.reply.control.Flush() // the client need not wait for the event
-	}
+	x.reply.flush()
 	outcome := recorder.OK
 	if x.failure != nil {
 		outcome = recorder.Failed

@@ -87,7 +87,7 @@ func (c *clock) pass(d time.Duration) {
 
 // gate is a whole gateway but for its console: real identity, directory, policy, door, recorder and store, behind TLS.
 type gate struct {
-	t         *testing.T
+	t         testing.TB
 	clock     *clock
 	authority *identity.Authority
 	registry  *identity.Registry
@@ -100,7 +100,7 @@ type gate struct {
 }
 
 // newGate starts a gateway in front of app; change edits the proxy's configuration.
-func newGate(t *testing.T, app http.HandlerFunc, change func(*webproxy.Config)) *gate {
+func newGate(t testing.TB, app http.HandlerFunc, change func(*webproxy.Config)) *gate {
 	t.Helper()
 	behind := httptest.NewServer(nil)
 	t.Cleanup(behind.Close)
@@ -505,7 +505,7 @@ func (g *gate) staff(person string) identity.Principal {
 	return v.credential().Principal(identity.MFA{Method: "webauthn", At: g.clock.now(), UV: true}, loopback, "console")
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

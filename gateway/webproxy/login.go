@@ -34,6 +34,9 @@ func (p *Proxy) webSession(r *http.Request, host string, cred identity.Credentia
 // refuseCertificate answers a peer whose certificate proves nobody, and puts that on record once a minute per peer.
 func (p *Proxy) refuseCertificate(w http.ResponseWriter, r *http.Request, cause error) {
 	n, reason := certificateNotice(cause)
+	if n.name == broken.name {
+		p.cfg.Log.Error("checking a certificate failed", zap.Error(cause))
+	}
 	source := sourceOf(r)
 	claimed := ""
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {

@@ -149,7 +149,11 @@ func (p *Proxy) writeProblem(w http.ResponseWriter, r *http.Request, answer prob
 	if err != nil {
 		p.cfg.Log.Error("encoding a problem failed", zap.Error(err))
 	}
-	p.writeOwn(w, r, answer.Status, "application/problem+json", append(body, '\n'))
+	kind := "application/problem+json"
+	if answer.Status < http.StatusBadRequest {
+		kind = "application/json"
+	}
+	p.writeOwn(w, r, answer.Status, kind, append(body, '\n'))
 }
 
 // writeOwn writes an answer of the gateway itself. A client that is gone by now misses it.

@@ -1,9 +1,11 @@
 package webproxy_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sekisho/sekisho/gateway/webproxy"
 	"github.com/sekisho/sekisho/recorder"
@@ -184,19 +186,99 @@ func TestACutOffEndsARequestInFlight(t *testing.T) {
 	defer close(released)
 	v := g.enrol("hanako", "acme").login(appHost)
 	tom := g.staff("tom")
-	got := make(chan answer, 1)
-	go func() { got <- v.get("/slow") }()
+	got := make(chan *http.Response, 1)
+	slow := v.request(http.MethodGet, appHost, "/slow", nil)
+	go func() {
+		res, err := v.client.Do(slow)
+		if err != nil {
+			t.Error(err)
+			close(got)
+			return
+		}
+		got <- res
+	}()
 	<-started
 	_, err := g.door.CutOff(t.Context(), tom, "acme", "incident 7")
 	must(t, err)
-	res := <-got
-	if p := res.problem(t); p.Type != "urn:sekisho:session-ended" || !strings.Contains(p.Detail, "incident 7") {
-		t.Errorf("%s: %s", res.Status, res.text)
+	raw, ok := <-got
+	if !ok {
+		t.FailNow()
+	}
+	defer raw.Body.Close()
+	text, err := io.ReadAll(raw.Body)
+	must(t, err)
+	if p := (answer{raw, string(text)}).problem(t); p.Type != "urn:sekisho:session-ended" || !strings.Contains(p.Detail, "incident 7") {
+		t.Errorf("%s: %s", raw.Status, text)
 	}
 	if e := g.run(1); e.Outcome == recorder.OK {
 		t.Errorf("%+v", e)
 	}
 	if res := v.get("/"); res.StatusCode == http.StatusOK {
 		t.Error("a request passed after the cut-off (I-1)")
+	}
+}
+
+func TestACutOffEndsStreamsAndUploadsWithinASecond(t *testing.T) {
+	flowing := make(chan struct{}, 1)
+	g := newGate(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			io.Copy(w, &zeros{1 << 40})
+			return
+		}
+		io.CopyN(io.Discard, r.Body, 2000)
+		flowing <- struct{}{}
+		io.Copy(io.Discard, r.Body)
+	}, func(c *webproxy.Config) { c.MaxBody = 1000 })
+	v := g.enrol("hanako", "acme").login(appHost)
+	tom := g.staff("tom")
+
+	// One client reads nothing of an endless response, another never finishes its upload.
+	deaf, err := v.client.Do(v.request(http.MethodGet, appHost, "/endless", nil))
+	must(t, err)
+	defer deaf.Body.Close()
+	half, more := io.Pipe()
+	defer more.Close()
+	got := make(chan *http.Response, 1)
+	go func() {
+		res, err := v.client.Do(v.request(http.MethodPost, appHost, "/upload", half))
+		if err == nil {
+			res.Body.Close()
+		}
+		got <- res
+	}()
+	go more.Write(make([]byte, 2000))
+	<-flowing
+	began := time.Now()
+	_, err = g.door.CutOff(t.Context(), tom, "acme", "")
+	must(t, err)
+	if res := <-got; res == nil || res.StatusCode != http.StatusForbidden {
+		t.Errorf("the upload: %+v", res)
+	}
+	if _, err := io.Copy(io.Discard, deaf.Body); err == nil {
+		t.Error("the endless response ended well")
+	}
+	g.await("both operations' end", func() bool { return len(g.events("command.run")) == 2 })
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %s", took)
+	}
+	for _, e := range g.events("command.run") {
+		if e.Outcome == recorder.OK {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
+func TestOnePersonsOldestIdleSessionGivesWayToANewOne(t *testing.T) {
+	g := newGate(t, hello, nil)
+	v := g.enrol("hanako", "acme")
+	for range 33 {
+		v.login(appHost)
+		if res := v.get("/"); res.text != "hello" {
+			t.Fatalf("%s: %s", res.Status, res.text)
+		}
+	}
+	opened, ended := g.events("session.open"), g.events("session.end")
+	if len(opened) != 33 || len(ended) != 1 || ended[0].Session != opened[0].Session {
+		t.Errorf("%d sessions opened, %d ended", len(opened), len(ended))
 	}
 }

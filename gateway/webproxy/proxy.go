@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
@@ -160,9 +159,9 @@ func hostOf(r *http.Request) (string, bool) {
 	if r.TLS == nil || r.TLS.ServerName == "" {
 		return "", false
 	}
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
+	host, port, found := strings.Cut(r.Host, ":")
+	if found && (port == "" || len(port) > 5 || strings.Trim(port, "0123456789") != "") {
+		return "", false
 	}
 	return strings.ToLower(host), strings.EqualFold(host, r.TLS.ServerName)
 }
