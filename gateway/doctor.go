@@ -50,7 +50,7 @@ func examineKeys(cfg Config) Finding {
 func examinePolicy(ctx context.Context, cfg Config) Finding {
 	f := Finding{What: "policy"}
 	fsys := os.DirFS(filepath.Join(cfg.Dir, policyDir))
-	if _, err := policy.Load(fsys, 1); err != nil {
+	if _, err := LoadPolicy(fsys, 1); err != nil {
 		f.Problem = err.Error()
 		return f
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sekisho/sekisho/gateway/identity"
 	"github.com/sekisho/sekisho/policy"
+	"github.com/sekisho/sekisho/policy/command"
 	"github.com/sekisho/sekisho/policy/rego"
 	"github.com/sekisho/sekisho/recorder"
 )
@@ -133,14 +134,26 @@ func (g *Gateway) readPolicy(ctx context.Context) (*policy.Revision, error) {
 		return nil, err
 	}
 	fsys := os.DirFS(g.path(policyDir))
-	rev, err := policy.Load(fsys, last.Number+1)
+	rev, err := LoadPolicy(fsys, last.Number+1)
 	if err != nil {
 		return nil, fmt.Errorf("policy in %s: %w", g.path(policyDir), err)
 	}
 	if rev.Hash() == last.Hash {
-		return policy.Load(fsys, last.Number)
+		return LoadPolicy(fsys, last.Number)
 	}
 	return rev, g.notePolicy(ctx, last, revisionNote{Number: rev.Number(), Hash: rev.Hash()})
+}
+
+// LoadPolicy loads a policy folder whole: its rules, tables and command catalogue.
+func LoadPolicy(fsys fs.FS, number int) (*policy.Revision, error) {
+	rev, err := policy.Load(fsys, number)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := command.ParseCatalogue("commands.yaml", rev.Commands()); err != nil {
+		return nil, err
+	}
+	return rev, nil
 }
 
 // revisionNote remembers which policy was last in force.

@@ -183,3 +183,39 @@ func bootstrap(dir string) (*console.BootstrapClient, error) {
 
 // socketFile is the folder's socket.
 const socketFile = "sekisho.sock"
+
+func targetCommand(set *settings) *cobra.Command {
+	var keyFile string
+	var names []string
+	certify := &cobra.Command{
+		Use:   "certify TARGET --key FILE",
+		Short: "sign a target's SSH host key",
+		Long: `Signs a target's SSH host key with the gateway's host CA and prints the certificate, for target-bootstrap.sh
+--host-certificate. What the directory then wants as the target's host_ca is printed on standard error.`,
+		Args: exactly("TARGET"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if keyFile == "" {
+				return usagef("which key? Give the target's public host key with --key ssh_host_ed25519_key.pub")
+			}
+			key, err := os.ReadFile(keyFile)
+			if err != nil {
+				return err
+			}
+			return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
+				cert, err := c.CertifyHost(ctx, args[0], string(key), names)
+				if err != nil {
+					return err
+				}
+				if set.json {
+					return json.NewEncoder(cmd.OutOrStdout()).Encode(cert)
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), cert.Certificate)
+				fmt.Fprintf(cmd.ErrOrStderr(), "valid until %s; in directory.yaml: host_ca: %q\n", local(cert.ValidBefore), cert.HostCA)
+				return nil
+			})
+		},
+	}
+	certify.Flags().StringVar(&keyFile, "key", "", "the target's public host key (required)")
+	certify.Flags().StringSliceVar(&names, "name", nil, "another host name of the target")
+	return parent("target", "targets: certify a host key", certify)
+}

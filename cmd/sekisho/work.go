@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sekisho/sekisho/gateway"
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/console"
 	"github.com/sekisho/sekisho/gateway/directory"
@@ -154,7 +155,7 @@ func policyFolder(set *settings, args []string) (fs.FS, string, error) {
 }
 
 func testPolicy(cmd *cobra.Command, set *settings, fsys fs.FS, name string) error {
-	if _, err := policy.Load(fsys, 1); err != nil {
+	if _, err := gateway.LoadPolicy(fsys, 1); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	results, err := policy.Test(cmd.Context(), fsys)

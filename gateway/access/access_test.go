@@ -470,6 +470,42 @@ func TestAnApprovalBecomesALeaseForThatOperationOnly(t *testing.T) {
 	}
 }
 
+func TestAStarInAnApprovedCommandIsNoWildcard(t *testing.T) {
+	h := newHouse(t)
+	s := h.open("riku", "db1")
+	_, err := s.Authorize(t.Context(), exec("cat logs/*"))
+	var refusal *access.Refusal
+	if !errors.As(err, &refusal) {
+		t.Fatal(err)
+	}
+	_, err = h.door.Approve(t.Context(), h.as("mika"), refusal.Request, 10, "this month's logs")
+	check(t, err)
+	if got := h.effect(s, exec("cat logs/*")); got != policy.Allow {
+		t.Errorf("the approved command: %v", got)
+	}
+	if got := h.effect(s, exec("cat logs/../secret")); got != policy.Approval {
+		t.Errorf("another file rode on the star: %v", got)
+	}
+}
+
+func TestAnObligationThatNobodyCarriesOutRefuses(t *testing.T) {
+	dir := t.TempDir()
+	check(t, os.CopyFS(dir, rego.FS))
+	file := filepath.Join(dir, "matrix.yaml")
+	text, err := os.ReadFile(file)
+	check(t, err)
+	watched := strings.Replace(string(text), "every: {mfa_max_age: 12h}", "every: {mfa_max_age: 12h, supervise: true}", 1)
+	check(t, os.WriteFile(file, []byte(watched), 0o600))
+	rev, err := policy.Load(os.DirFS(dir), 2)
+	check(t, err)
+	h := newHouse(t, func(c *access.Config) { c.Engine.Swap(rev) })
+	_, err = h.door.Open(t.Context(), access.Request{Principal: h.as("hanako"), Target: "db1", Login: "app", Protocol: "ssh"})
+	var refusal *access.Refusal
+	if !errors.As(err, &refusal) || refusal.Reasons[0].ID != "obligation-unknown" {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestRevokingALeaseEndsWhatRunsUnderIt(t *testing.T) {
 	h := newHouse(t)
 	s := h.open("ken", "db1")

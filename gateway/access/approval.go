@@ -83,7 +83,7 @@ func (d *Door) Approve(ctx context.Context, by identity.Principal, id string, mi
 	leases := make([]policy.Lease, 0, len(r.Needs))
 	for _, n := range r.Needs {
 		leases = append(leases, policy.Lease{ID: newID("l-"), Person: r.Person, Target: r.Target, Right: n.Right,
-			Pattern: n.Resource, Until: now.Add(time.Duration(minutes) * time.Minute)})
+			Pattern: policy.PatternFor(n), Until: now.Add(time.Duration(minutes) * time.Minute)})
 	}
 	answer := Answer{Status: RequestApproved, By: by.Person, At: now, Minutes: minutes, Reason: reason}
 	if err := d.answer(ctx, by, r, answer, leases); err != nil {

@@ -94,12 +94,26 @@ func (s *Session) decide(ctx context.Context, c classified) (policy.Decision, er
 	if !ok || !within(in, s.target.Name) {
 		return policy.Decision{ID: newID("d-"), Reasons: []policy.Reason{notYours}}, nil
 	}
-	decision := s.door.cfg.Engine.Decide(ctx, in)
+	decision := carriedOut(s.door.cfg.Engine.Decide(ctx, in))
 	if c.action.Opaque && s.target.Opaque != "execute" && decision.Effect != policy.Deny {
 		decision.Effect = policy.Deny
 		decision.Reasons = []policy.Reason{opaqueReason(c.why)}
 	}
 	return decision, nil
+}
+
+// carriedOut refuses what policy allows only under obligations that nothing here carries out yet: forgetting one would open
+// more than policy meant.
+func carriedOut(decision policy.Decision) policy.Decision {
+	o := decision.Obligations
+	if decision.Effect == policy.Deny || !(o.Watermark || o.Supervise || o.Download != "" && o.Download != "on" || o.MaxBytes > 0) {
+		return decision
+	}
+	decision.Effect = policy.Deny
+	decision.Reasons = []policy.Reason{{ID: "obligation-unknown",
+		EN: "Policy allows this only under an obligation that this gateway cannot carry out (download, watermark, supervise or max_bytes).",
+		JA: "このゲートウェイが実行できない義務（download、watermark、supervise、max_bytes）が条件になっています。"}}
+	return decision
 }
 
 func opaqueReason(why string) policy.Reason {

@@ -84,7 +84,7 @@ func (d *Door) Open(ctx context.Context, req Request) (*Session, error) {
 		return nil, d.refuseOpen(ctx, req, policy.Decision{ID: newID("d-"), Reasons: []policy.Reason{notYours},
 			Revision: d.cfg.Engine.Revision().Number()})
 	}
-	decision := d.cfg.Engine.Decide(ctx, in)
+	decision := carriedOut(d.cfg.Engine.Decide(ctx, in))
 	if decision.Effect != policy.Allow {
 		return nil, d.refuseOpen(ctx, req, decision)
 	}
@@ -491,7 +491,7 @@ func (s *Session) decideAgain(ctx context.Context, action policy.Action) (policy
 	if !ok || !within(in, s.target.Name) {
 		return policy.Decision{Reasons: []policy.Reason{notYours}}, false
 	}
-	decision := s.door.cfg.Engine.Decide(ctx, in)
+	decision := carriedOut(s.door.cfg.Engine.Decide(ctx, in))
 	return decision, decision.Effect == policy.Allow
 }
 

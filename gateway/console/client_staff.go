@@ -160,6 +160,16 @@ func (c *Client) SearchAudit(ctx context.Context, q audit.Query) iter.Seq2[recor
 	return list[recorder.Event](ctx, c, "/api/v1/audit", values)
 }
 
+// CertifyHost signs a target's host key, given in authorized_keys form.
+func (c *Client) CertifyHost(ctx context.Context, target, publicKey string, names []string) (HostCertificate, error) {
+	var cert HostCertificate
+	body := struct {
+		PublicKey string   `json:"public_key"`
+		Names     []string `json:"names"`
+	}{publicKey, names}
+	return cert, c.post(ctx, "/api/v1/targets/"+url.PathEscape(target)+"/host-certificate", body, &cert)
+}
+
 // Vendors lists the vendors, sorted by id.
 func (c *Client) Vendors(ctx context.Context) iter.Seq2[Vendor, error] {
 	return list[Vendor](ctx, c, "/api/v1/vendors", nil)

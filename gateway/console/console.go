@@ -158,6 +158,7 @@ func (c *Console) routeStaffAPI(mux *http.ServeMux) {
 	mux.Handle("POST /api/v1/sessions/{id}/end", c.api(loggedIn, c.apiEndSession))
 	mux.Handle("GET /api/v1/sessions/{id}/recording", c.api(loggedIn, c.apiRecording))
 	mux.Handle("GET /api/v1/audit", c.api(loggedIn, c.apiAudit))
+	mux.Handle("POST /api/v1/targets/{target}/host-certificate", c.api(loggedIn, c.apiCertifyHost))
 	mux.Handle("GET /api/v1/vendors", c.api(loggedIn, c.apiVendors))
 	mux.Handle("GET /api/v1/vendors/{id}", c.api(loggedIn, c.apiVendor))
 	mux.Handle("POST /api/v1/vendors/{id}/cut-off", c.api(loggedIn, c.apiCutOff))

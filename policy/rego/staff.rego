@@ -22,6 +22,7 @@ roles := {
 		"gateway.session.*",
 		"gateway.policy.*",
 		"gateway.request.list",
+		"gateway.target.certify",
 	},
 	"approver": {
 		"gateway.request.list",

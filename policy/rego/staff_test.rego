@@ -9,6 +9,7 @@ test_an_admin_runs_the_gateway if {
 	every operation in [
 		"gateway.directory.apply", "gateway.invite.create", "gateway.enrolment.release", "gateway.enrolment.revoke",
 		"gateway.vendor.cut-off", "gateway.vendor.restore", "gateway.session.end", "gateway.policy.apply", "gateway.request.list",
+		"gateway.target.certify",
 	] {
 		may("admin", operation)
 	}
