@@ -98,7 +98,10 @@ func (l *Log) open() error {
 			return err
 		}
 	}
-	var err error
+	err := syncDir(l.dir)
+	if err != nil {
+		return err
+	}
 	if l.owner, err = lockOwner(filepath.Join(l.dir, ownerLock)); err != nil {
 		return err
 	}

@@ -65,6 +65,12 @@ func newCursor(dir string, class recorder.Class, trusted ed25519.PublicKey, limi
 	if err != nil {
 		return nil, err
 	}
+	if limits != nil { // segments that are younger than the walk are not part of it
+		numbers = slices.DeleteFunc(numbers, func(n int) bool {
+			_, known := limits[segmentPath(dir, class, n, linesExt)]
+			return !known
+		})
+	}
 	return &cursor{dir: dir, class: class, trusted: trusted, every: every, find: find, segments: numbers, limits: limits,
 		sums: []chainSum{chainStart(class)}}, nil
 }
@@ -144,10 +150,8 @@ func (c *cursor) openLines(n int) error {
 	c.file, c.size = file, info.Size()
 	if limit, ok := c.limits[path]; ok {
 		c.size = min(c.size, limit)
-	} else if c.limits != nil {
-		c.size = 0 // younger than the walk
 	}
-	c.lines = bufio.NewReaderSize(io.LimitReader(file, c.size), 64<<10)
+	c.lines = bufio.NewReaderSize(io.LimitReader(file, c.size), int(min(c.size+1, 64<<10)))
 	return nil
 }
 
@@ -160,8 +164,6 @@ func (c *cursor) openHeads(n int) error {
 	}
 	if limit, ok := c.limits[path]; ok {
 		b = b[:min(int64(len(b)), limit)]
-	} else if c.limits != nil {
-		b = nil
 	}
 	c.heads = c.parseHeads(b, n)
 	if len(c.heads) == 0 {
