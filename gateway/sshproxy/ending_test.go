@@ -253,8 +253,7 @@ func TestATerminalsSizeAndNoticesAreRecorded(t *testing.T) {
 
 // TestOutputThatCannotBeRecordedIsNotShown ends the recording under a running command.
 func TestOutputThatCannotBeRecordedIsNotShown(t *testing.T) {
-	var g *gateway
-	g = newGateway(t, setup{log: silent})
+	g := newGateway(t, setup{log: silent})
 	c := g.client(hanako)
 	cmd := c.command(plus(theLogin(), "db1"), "echo started; read x; echo secret; sleep 1000")
 	in, err := cmd.StdinPipe()

@@ -82,7 +82,7 @@ var authorityDir = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	stopSSHD()
+	stopSSHD(code != 0)
 	if dir, err := authorityDir(); err == nil {
 		os.RemoveAll(dir)
 	}

@@ -33,6 +33,7 @@ type sshd struct {
 	login       string
 	home        string
 	cmd         *exec.Cmd
+	log         bytes.Buffer // read it after cmd.Wait
 	dir         string
 }
 
@@ -51,13 +52,17 @@ func realSSHD(t *testing.T) *sshd {
 	return d
 }
 
-func stopSSHD() {
+// stopSSHD ends the server and, after a failure, shows what it had to say.
+func stopSSHD(failed bool) {
 	d, err := theSSHD()
 	if err != nil || d == nil {
 		return
 	}
 	d.cmd.Process.Kill()
 	d.cmd.Wait()
+	if failed {
+		fmt.Fprintf(os.Stderr, "sshd said:\n%s", d.log.Bytes())
+	}
 	os.RemoveAll(d.dir)
 }
 
@@ -82,7 +87,8 @@ func startSSHD() (*sshd, error) {
 }
 
 // chooseLogin is the user who runs the tests. Root, as whom no contractor logs in, gets a login of its own in a mount
-// namespace, so that the machine's accounts stay as they are.
+// namespace with another /etc, so that the machine's accounts stay as they are. A mount over /etc/passwd alone would
+// vanish when somebody adds an account, because that renames a new file over it.
 func (d *sshd) chooseLogin() error {
 	me, err := user.Current()
 	if err != nil {
@@ -93,13 +99,17 @@ func (d *sshd) chooseLogin() error {
 		return nil
 	}
 	d.login, d.home = "app", filepath.Join(d.dir, "home")
-	passwd, err := os.ReadFile("/etc/passwd")
+	etc := filepath.Join(d.dir, "etc")
+	if out, err := exec.Command("cp", "-a", "/etc", etc).CombinedOutput(); err != nil {
+		return fmt.Errorf("copying /etc: %w: %s", err, out)
+	}
+	passwd, err := os.ReadFile(filepath.Join(etc, "passwd"))
 	if err != nil {
 		return err
 	}
 	passwd = append(passwd, fmt.Sprintf("app:x:61234:61234::%s:/bin/sh\n", d.home)...)
 	return errors.Join(os.Chmod(d.dir, 0o755), os.Mkdir(d.home, 0o755), os.Chown(d.home, 61234, 61234),
-		os.WriteFile(filepath.Join(d.dir, "passwd"), passwd, 0o644), os.MkdirAll("/run/sshd", 0o755))
+		os.WriteFile(filepath.Join(etc, "passwd"), passwd, 0o644), os.MkdirAll("/run/sshd", 0o755))
 }
 
 func (d *sshd) makeKeys() error {
@@ -172,21 +182,20 @@ MaxStartups 200
 MaxSessions 30
 AcceptEnv LANG LC_*
 Subsystem sftp internal-sftp
-LogLevel ERROR
+LogLevel VERBOSE
 `, port, d.dir)
 	if err := os.WriteFile(filepath.Join(d.dir, "sshd_config"), []byte(config), 0o600); err != nil {
 		return err
 	}
 	args := []string{path, "-D", "-e", "-f", filepath.Join(d.dir, "sshd_config")}
 	if os.Getuid() == 0 {
-		script := `mount --bind "$1" /etc/passwd && shift && exec "$@"`
-		args = append([]string{"unshare", "-m", "sh", "-c", script, "sh", filepath.Join(d.dir, "passwd")}, args...)
+		script := `mount --bind "$1" /etc && shift && exec "$@"`
+		args = append([]string{"unshare", "-m", "sh", "-c", script, "sh", filepath.Join(d.dir, "etc")}, args...)
 	}
 	d.cmd = exec.Command(args[0], args[1:]...)
 	// Should the tests be killed, the server goes with them.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	var log bytes.Buffer
-	d.cmd.Stderr = &log
+	d.cmd.Stderr = &d.log
 	if err := d.cmd.Start(); err != nil {
 		return err
 	}
@@ -195,7 +204,9 @@ LogLevel ERROR
 			return nil
 		}
 	}
-	return fmt.Errorf("sshd does not answer: %s", log.String())
+	d.cmd.Process.Kill()
+	d.cmd.Wait()
+	return fmt.Errorf("sshd does not answer: %s", d.log.String())
 }
 
 // answers tells whether an SSH server speaks at addr.

@@ -23,19 +23,17 @@ type target struct {
 	conns []net.Conn
 }
 
-// newTarget serves a target that lets everybody in and calls start for each shell, exec and subsystem request.
-func newTarget(t *testing.T, start func(ch ssh.Channel, req *ssh.Request), signers ...ssh.Signer) *target {
+// newTarget serves a target that lets everybody in and calls start for each shell, exec and subsystem request; prepare
+// changes it before it serves.
+func newTarget(t *testing.T, start func(ch ssh.Channel, req *ssh.Request), prepare ...func(*target)) *target {
 	t.Helper()
 	tg := &target{start: start, config: &ssh.ServerConfig{
 		PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil },
 	}}
-	if len(signers) == 0 {
-		signers = []ssh.Signer{newSigner(t)}
+	tg.show(newSigner(t))
+	for _, change := range prepare {
+		change(tg)
 	}
-	for _, s := range signers {
-		tg.config.AddHostKey(s)
-	}
-	tg.key = signers[0].PublicKey()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	t.Cleanup(func() {
@@ -56,6 +54,12 @@ func newTarget(t *testing.T, start func(ch ssh.Channel, req *ssh.Request), signe
 		}
 	}()
 	return tg
+}
+
+// show sets the host key; another of the same type is replaced.
+func (tg *target) show(signer ssh.Signer) {
+	tg.config.AddHostKey(signer)
+	tg.key = signer.PublicKey()
 }
 
 func newSigner(t *testing.T) ssh.Signer {

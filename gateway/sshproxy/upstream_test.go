@@ -3,9 +3,11 @@ package sshproxy_test
 import (
 	"crypto/rand"
 	"fmt"
+	"io"
 	"net"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,12 +40,13 @@ func notReached(t *testing.T, g *gateway, got result, says, reason string) {
 }
 
 func TestAnotherHostKeyIsItsOwnError(t *testing.T) {
-	reached := false
-	real := newTarget(t, hello)
-	real.config.PublicKeyCallback = func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
-		reached = true
-		return nil, nil
-	}
+	var reached atomic.Bool
+	real := newTarget(t, hello, func(tg *target) {
+		tg.config.PublicKeyCallback = func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
+			reached.Store(true)
+			return nil, nil
+		}
+	})
 	pinned := newSigner(t).PublicKey()
 	yaml := fmt.Sprintf("other: {ssh: {address: %q, host_key: %q}, logins: [app]}", real.addr, ssh.FingerprintSHA256(pinned))
 	g := newGateway(t, setup{targets: []string{yaml}, log: silent})
@@ -57,7 +60,7 @@ func TestAnotherHostKeyIsItsOwnError(t *testing.T) {
 			}
 		})
 	}
-	if reached {
+	if reached.Load() {
 		t.Error("a login was tried at a host that is not the target")
 	}
 }
@@ -101,7 +104,11 @@ func TestATargetProvesItselfByAHostCertificate(t *testing.T) {
 		{"no certificate", key, "no host certificate"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tg := newTarget(t, hello, c.signer)
+			tg := newTarget(t, hello, func(tg *target) {
+				// A certificate and a plain key are two keys to the library: leave the one to be shown.
+				tg.config = &ssh.ServerConfig{PublicKeyCallback: tg.config.PublicKeyCallback}
+				tg.show(c.signer)
+			})
 			yaml := fmt.Sprintf("other: {ssh: {address: %q, host_ca: %q}, logins: [app]}", tg.addr, ssh.FingerprintSHA256(ca.PublicKey()))
 			g := newGateway(t, setup{targets: []string{yaml}, log: silent})
 			got := g.client(hanako).ssh(plus("app", "other"), "ls")
@@ -131,8 +138,9 @@ func TestAnUnreachableTargetIsItsOwnError(t *testing.T) {
 }
 
 func TestATargetThatRefusesTheGatewayIsItsOwnError(t *testing.T) {
-	tg := newTarget(t, hello)
-	tg.config.PublicKeyCallback = func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, errNoSSHD }
+	tg := newTarget(t, hello, func(tg *target) {
+		tg.config.PublicKeyCallback = func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, io.EOF }
+	})
 	g := newGateway(t, setup{targets: []string{tg.yaml("other")}, log: silent})
 	notReached(t, g, g.client(hanako).ssh("app@other", "id"), "does not let the gateway in", "refused the gateway's certificate")
 }
@@ -166,12 +174,16 @@ func TestATargetThatNeverAnswersIsGivenUp(t *testing.T) {
 }
 
 func TestATargetThatBreaksOffIsToldAndOnRecordAsLost(t *testing.T) {
-	var tg *target
-	tg = newTarget(t, func(ch ssh.Channel, req *ssh.Request) {
+	drop := make(chan struct{})
+	tg := newTarget(t, func(ch ssh.Channel, req *ssh.Request) {
 		req.Reply(true, nil)
 		ch.Write([]byte("half a li"))
-		go tg.drop()
+		close(drop)
 	})
+	go func() {
+		<-drop
+		tg.drop()
+	}()
 	g := newGateway(t, setup{targets: []string{tg.yaml("other")}})
 	got := g.client(hanako).ssh("app@other", "ls")
 	if got.code != 255 || !strings.Contains(got.stderr, "the connection to other was lost") {
@@ -200,8 +212,9 @@ func TestATargetThatRefusesAChannelIsPassedOn(t *testing.T) {
 }
 
 func TestATargetsBannerIsShownOnceAndMadeSafe(t *testing.T) {
-	tg := newTarget(t, hello)
-	tg.config.BannerCallback = func(ssh.ConnMetadata) string { return "Authorised use only.\r\n\x1b]0;owned\a" }
+	tg := newTarget(t, hello, func(tg *target) {
+		tg.config.BannerCallback = func(ssh.ConnMetadata) string { return "Authorised use only.\r\n\x1b]0;owned\a" }
+	})
 	g := newGateway(t, setup{targets: []string{tg.yaml("other")}})
 	got := g.client(hanako).ssh("app@other", "ls")
 	if got.stdout != "hello\n" || got.stderr != "Authorised use only.\n]0;owned" {
@@ -212,8 +225,7 @@ func TestATargetsBannerIsShownOnceAndMadeSafe(t *testing.T) {
 // TestATargetCannotAskAnythingOfTheContractor has a target open channels and send requests the other way.
 func TestATargetCannotAskAnythingOfTheContractor(t *testing.T) {
 	answered := make(chan string, 3)
-	tg := newTarget(t, nil)
-	tg.start = func(ch ssh.Channel, req *ssh.Request) {
+	start := func(ch ssh.Channel, req *ssh.Request) {
 		req.Reply(true, nil)
 		ok, err := ch.SendRequest("auth-agent-req@openssh.com", true, nil)
 		answered <- fmt.Sprint("request ", ok, err)
@@ -222,11 +234,13 @@ func TestATargetCannotAskAnythingOfTheContractor(t *testing.T) {
 		ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{0}))
 		ch.Close()
 	}
-	tg.onConn = func(conn *ssh.ServerConn) {
-		_, _, err := conn.OpenChannel("auth-agent@openssh.com", nil)
-		answered <- fmt.Sprint("channel ", err != nil)
-		conn.SendRequest("hostkeys-00@openssh.com", false, []byte("x"))
-	}
+	tg := newTarget(t, start, func(tg *target) {
+		tg.onConn = func(conn *ssh.ServerConn) {
+			_, _, err := conn.OpenChannel("auth-agent@openssh.com", nil)
+			answered <- fmt.Sprint("channel ", err != nil)
+			conn.SendRequest("hostkeys-00@openssh.com", false, []byte("x"))
+		}
+	})
 	g := newGateway(t, setup{targets: []string{tg.yaml("other")}})
 	c := g.client(hanako)
 	conn, err := c.dial("app+other")
@@ -248,15 +262,16 @@ func TestATargetCannotAskAnythingOfTheContractor(t *testing.T) {
 
 func TestTheGatewayLogsInWithAShortLivedCertificateOfOnePrincipal(t *testing.T) {
 	shown := make(chan *ssh.Certificate, 1)
-	tg := newTarget(t, hello)
-	tg.config.PublicKeyCallback = func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-		cert, _ := key.(*ssh.Certificate)
-		select {
-		case shown <- cert:
-		default:
+	tg := newTarget(t, hello, func(tg *target) {
+		tg.config.PublicKeyCallback = func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+			cert, _ := key.(*ssh.Certificate)
+			select {
+			case shown <- cert:
+			default:
+			}
+			return nil, nil
 		}
-		return nil, nil
-	}
+	})
 	g := newGateway(t, setup{targets: []string{tg.yaml("other")}})
 	if got := g.client(hanako).ssh("app@other", "ls"); got.stdout != "hello\n" {
 		t.Fatal(got)
