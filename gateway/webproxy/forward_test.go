@@ -228,7 +228,7 @@ func TestAnAppThatFailsIsExplainedWithTheDecision(t *testing.T) {
 			buf.Flush()
 			conn.Close()
 		}
-	}, func(c *webproxy.Config) { c.HeaderTimeout = 50 * time.Millisecond })
+	}, func(c *webproxy.Config) { c.HeaderTimeout = 500 * time.Millisecond })
 	defer close(slow)
 	v := g.enrol("hanako", "acme").login(appHost)
 	check := func(target, kind string, status int) {

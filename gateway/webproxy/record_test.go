@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sekisho/sekisho/gateway/webproxy"
 	"github.com/sekisho/sekisho/recorder"
@@ -358,7 +359,7 @@ func TestAnUploadThatIsTooLargeIsRefused(t *testing.T) {
 }
 
 func TestAnUploadThatStallsIsGivenUp(t *testing.T) {
-	g := newGate(t, hello, func(c *webproxy.Config) { c.StallTimeout = 50e6 })
+	g := newGate(t, hello, func(c *webproxy.Config) { c.StallTimeout = 300 * time.Millisecond })
 	v := g.enrol("hanako", "acme").login(appHost)
 	answer := v.raw("POST /orders HTTP/1.1\r\nHost: " + appHost + "\r\nCookie: __Host-sekisho=" + v.cookie[appHost] +
 		"\r\nContent-Length: 10\r\nConnection: close\r\n\r\nhalf")
