@@ -17,7 +17,7 @@ import (
 	"filippo.io/age"
 )
 
-// bench is what a test of recordings needs: a folder, who signs, who reads.
+// desk is what a test of recordings (C-6) needs: a folder, who signs, who reads.
 type desk struct {
 	Config
 	id      *age.X25519Identity
@@ -403,6 +403,39 @@ func TestBusySessionIsSignedEveryTenSeconds(t *testing.T) {
 		}
 		if err := w.Close(""); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+func TestFullQueueMakesWriteWaitAndDropsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		w := d.create(t)
+		w.mu.Lock()
+		w.running = true // as if the disk took forever
+		w.mu.Unlock()
+		chunk, written := strings.Repeat("x", 128<<10), 0
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for ; written < 20; written++ {
+				write(t, w, output(0, chunk))
+			}
+		}()
+		synctest.Wait()
+		if size := len(w.queue.buf); written >= 20 || size > queueLimit {
+			t.Errorf("%d chunks were accepted, %d bytes wait", written, size)
+		}
+		w.mu.Lock()
+		w.running = false
+		w.start()
+		w.mu.Unlock()
+		<-done
+		if err := w.Close(""); err != nil {
+			t.Fatal(err)
+		}
+		if read, err := d.read(t); err != io.EOF || len(read) != 21 {
+			t.Errorf("%d entries, %v", len(read), err)
 		}
 	})
 }

@@ -156,7 +156,8 @@ func TestVendorChainGoesAcrossClasses(t *testing.T) {
 	if want := (vendorState{seq: 2, hash: link{}.next(lines(t, c, recorder.ClassCommand)[0]).hash}).prev(); third.VPrev != want {
 		t.Errorf("vprev %s, want %s", third.VPrev, want)
 	}
-	if e := appendTo(t, l, recorder.Event{Class: recorder.ClassLogin, Kind: "login.failed", Outcome: recorder.Failed}); e.VSeq != 0 {
+	e := appendTo(t, l, recorder.Event{Class: recorder.ClassLogin, Kind: "login.failed", Outcome: recorder.Failed})
+	if e.VSeq != 0 {
 		t.Errorf("an event of no vendor has vseq %d", e.VSeq)
 	}
 }

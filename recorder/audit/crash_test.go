@@ -153,10 +153,11 @@ func appendRaw(t *testing.T, path, text string) {
 
 func TestTornLastLineIsMovedAsideAndMarkedByAnEvent(t *testing.T) {
 	for name, tail := range map[string]string{
-		"half a line":           `{"v":1,"id":"01`,
-		"zeros":                 strings.Repeat("\x00", 4096),
-		"a line that is none":   "not json\n",
-		"an event out of order": `{"v":1,"id":"x","at":"2026-11-22T00:00:00Z","class":"command","kind":"x","table":"R-2","outcome":"ok","vendor":"acme","vseq":9,"vprev":"sha256:00"}` + "\n",
+		"half a line":         `{"v":1,"id":"01`,
+		"zeros":               strings.Repeat("\x00", 4096),
+		"a line that is none": "not json\n",
+		"an event out of order": `{"v":1,"id":"x","at":"2026-11-22T00:00:00Z","class":"command","kind":"x","table":"R-2",` +
+			`"outcome":"ok","vendor":"acme","vseq":9,"vprev":"sha256:00"}` + "\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := crash(t, newConfig(t), func(l *Log) { fill(t, l, 3) })

@@ -130,7 +130,8 @@ func TestCutOfLinesAndHeadsTogetherShowsInTheVendorChain(t *testing.T) {
 	l := open(t, c)
 	appendTo(t, l, login("acme"))
 	appendTo(t, l, command("acme", "rm -r /"))
-	linesPath, headsPath := segmentPath(c.Dir, recorder.ClassCommand, 1, linesExt), segmentPath(c.Dir, recorder.ClassCommand, 1, headsExt)
+	linesPath := segmentPath(c.Dir, recorder.ClassCommand, 1, linesExt)
+	headsPath := segmentPath(c.Dir, recorder.ClassCommand, 1, headsExt)
 	appendTo(t, l, login("acme"))
 	closeLog(t, l)
 	first := bytes.IndexByte(read(t, headsPath), '\n') + 1

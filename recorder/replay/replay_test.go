@@ -128,8 +128,8 @@ func web() []recorder.Entry {
 	done.Open, done.ResponseBody = false, recorder.BodyRef{Bytes: 10, Type: "text/csv", Streamed: true}
 	return []recorder.Entry{
 		sent, got,
-		entry(10, 2, recorder.KindExchange, recorder.Exchange{Method: "PUT", URL: "https://orders.test/orders/1", Status: 200, DurationMS: 12,
-			RequestHeader: http.Header{"Content-Type": {"application/json"}, "Accept": {"*/*"}}, RequestBody: request,
+		entry(10, 2, recorder.KindExchange, recorder.Exchange{Method: "PUT", URL: "https://orders.test/orders/1", Status: 200,
+			DurationMS: 12, RequestHeader: http.Header{"Content-Type": {"application/json"}, "Accept": {"*/*"}}, RequestBody: request,
 			ResponseHeader: http.Header{"Server": {"orders\x1b[2J"}}, ResponseBody: response}),
 		entry(11, 2, recorder.KindExchange, streamed), part, part,
 		entry(14, 2, recorder.KindExchange, done),
@@ -168,7 +168,8 @@ from     203.0.113.9 OpenSSH_9.2
 
 func TestTextOfAShellHasNoSequencesAndWholeCharacters(t *testing.T) {
 	got := text(t, shell()...)
-	for _, line := range []string{"gate この操作は記録されます\n", "out  $ ls\n", "in   ls\n", "out  報.txt\n", "out  ab\n", "-- "} {
+	for _, line := range []string{"gate この操作は記録されます\n", "out  $ ls\n", "in   ls\n", "out  報.txt\n",
+		"out  ab\n"} {
 		if !strings.Contains(got, line) {
 			t.Errorf("no line %q in\n%s", line, got)
 		}
@@ -179,7 +180,8 @@ func TestTextOfAShellHasNoSequencesAndWholeCharacters(t *testing.T) {
 }
 
 func TestTextKeepsWhatAScreenOverwrites(t *testing.T) {
-	got := text(t, entry(0, 1, recorder.KindOutput, "rm -r /\rls     \r\n"), entry(1, 1, recorder.KindOutput, "lz\b \bs\r\n50%\r100%\r\n\r\nend"))
+	got := text(t, entry(0, 1, recorder.KindOutput, "rm -r /\rls     \r\n"),
+		entry(1, 1, recorder.KindOutput, "lz\b \bs\r\n50%\r100%\r\n\r\nend"))
 	want := []string{"out  rm -r /", "out  ls", "out  ls", "out  50%", "out  100%", "out", "out  end"}
 	var lines []string
 	for line := range strings.Lines(got) {
@@ -194,7 +196,8 @@ func TestTextKeepsWhatAScreenOverwrites(t *testing.T) {
 
 func TestTextSumsUpWhatIsNoText(t *testing.T) {
 	random := bytes.Repeat([]byte{0, 0xff, 0x80, 1}, 1000)
-	got := text(t, entry(0, 1, recorder.KindOutput, random), entry(1, 1, recorder.KindOutput, random), entry(2, 1, recorder.KindOutput, "done\n"))
+	got := text(t, entry(0, 1, recorder.KindOutput, random), entry(1, 1, recorder.KindOutput, random),
+		entry(2, 1, recorder.KindOutput, "done\n"))
 	if !strings.Contains(got, "out  [8000 bytes that are no text]\n") || !strings.Contains(got, "out  done\n") {
 		t.Errorf("got\n%s", got)
 	}
@@ -203,11 +206,20 @@ func TestTextSumsUpWhatIsNoText(t *testing.T) {
 func TestTextOfAWebSessionShowsExchangesWithHeadersAndBodies(t *testing.T) {
 	got := text(t, web()...)
 	last := 0
-	for _, part := range []string{"-- PUT https://orders.test/orders/1: 200 in 12 ms, 16 bytes sent, 18 received", "> Accept: */*",
-		"> Content-Type: application/json", "> [body, 16 bytes, application/json, sha256 ", `> {"state":"paid"}`, "< Server: orders",
-		"< line one", "< line two", "-- GET https://orders.test/export.csv: 200", "< chunkchunk",
-		"-- DELETE https://orders.test/orders/1: 403", "-- decided: deny (d-1) Consulting vendors may never delete (M-4)."} {
-		part = strings.Replace(strings.Replace(strings.Replace(part, "-- ", "--   ", 1), "> ", ">    ", 1), "< ", "<    ", 1)
+	for _, part := range []string{
+		"--   PUT https://orders.test/orders/1: 200 in 12 ms, 16 bytes sent, 18 received",
+		">    Accept: */*",
+		">    Content-Type: application/json",
+		">    [body, 16 bytes, application/json, sha256 ",
+		`>    {"state":"paid"}`,
+		"<    Server: orders",
+		"<    line one",
+		"<    line two",
+		"--   GET https://orders.test/export.csv: 200",
+		"<    chunkchunk",
+		"--   DELETE https://orders.test/orders/1: 403",
+		"--   decided: deny (d-1) Consulting vendors may never delete (M-4).",
+	} {
 		at := strings.Index(got, part)
 		if at < last {
 			t.Errorf("%q is missing or out of order in\n%s", part, got)
@@ -234,7 +246,8 @@ func cutRecording(t *testing.T, entries ...recorder.Entry) *recorder.Reader {
 }
 
 func TestCutRecordingIsShownAndSaidToBeCut(t *testing.T) {
-	long := slices.Concat(exec(), []recorder.Entry{entry(100, 1, recorder.KindOutput, strings.Repeat("x", 300<<10)), entry(200, 1, recorder.KindOutput, "last\n")})
+	long := append(exec(), entry(100, 1, recorder.KindOutput, strings.Repeat("x", 300<<10)),
+		entry(200, 1, recorder.KindOutput, "last\n"))
 	for name, show := range map[string]func(io.Writer, *recorder.Reader) error{"text": ExportText, "cast": ExportCast,
 		"play": func(w io.Writer, r *recorder.Reader) error {
 			return Play(context.Background(), w, Entries(r), Options{})
@@ -350,8 +363,10 @@ func TestCastOfNothingIsStillACast(t *testing.T) {
 
 func TestCastBelievesNoImpossibleSize(t *testing.T) {
 	for _, size := range []string{"0x0", "-1x5", "99999x99999", "80", "x", "80x24x2", ""} {
-		head, all := castOf(t, entry(0, 1, recorder.KindResize, size), entry(1, 1, recorder.KindOutput, "x"), entry(2, 1, recorder.KindResize, size))
-		if head["term"].(map[string]any)["cols"] != 80.0 || slices.ContainsFunc(all, func(e [3]any) bool { return e[1] == "r" }) {
+		head, all := castOf(t, entry(0, 1, recorder.KindResize, size), entry(1, 1, recorder.KindOutput, "x"),
+			entry(2, 1, recorder.KindResize, size))
+		resized := slices.ContainsFunc(all, func(e [3]any) bool { return e[1] == "r" })
+		if head["term"].(map[string]any)["cols"] != 80.0 || resized {
 			t.Errorf("size %q: %v %v", size, head, all)
 		}
 	}
@@ -416,7 +431,8 @@ func TestPlayStopsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		w := &clocked{began: time.Now()}
-		err := Play(ctx, w, of(entry(0, 1, recorder.KindOutput, "\x1b[?25lnow"), entry(60_000, 1, recorder.KindOutput, "later")), Options{Speed: 1})
+		shown := of(entry(0, 1, recorder.KindOutput, "\x1b[?25lnow"), entry(60_000, 1, recorder.KindOutput, "later"))
+		err := Play(ctx, w, shown, Options{Speed: 1})
 		if !errors.Is(err, context.DeadlineExceeded) || strings.Contains(w.String(), "later") {
 			t.Errorf("%v, shown %q", err, w.String())
 		}

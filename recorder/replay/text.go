@@ -173,7 +173,8 @@ func (t *transcript) show(e recorder.Entry, label string, ref recorder.BodyRef) 
 	case ref.Omitted != "":
 		t.put(e.Offset, e.Channel, label, fmt.Sprintf("[body, %d bytes, not all recorded: %s]", ref.Bytes, visible(ref.Omitted)))
 	case ref.SHA256 != "":
-		t.put(e.Offset, e.Channel, label, fmt.Sprintf("[body, %d bytes, %s, sha256 %s]", ref.Bytes, visible(ref.Type), visible(ref.SHA256)))
+		words := fmt.Sprintf("[body, %d bytes, %s, sha256 %s]", ref.Bytes, visible(ref.Type), visible(ref.SHA256))
+		t.put(e.Offset, e.Channel, label, words)
 	}
 	if !ok || binary(content) {
 		return
