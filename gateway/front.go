@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -10,10 +11,12 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/net/netutil"
+	"golang.org/x/time/rate"
 
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/identity"
@@ -34,6 +37,10 @@ func (g *Gateway) httpsServer() *http.Server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          log.New(zapWriter{g.log.Named("https")}, "", 0),
+		// A connection's certificate never changes, so its chain is built once; whether it is revoked is asked every time.
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
+			return context.WithValue(ctx, proofKey{}, new(proof))
+		},
 	}
 }
 
@@ -98,7 +105,7 @@ func (g *Gateway) front() http.Handler {
 			enrolHandler.ServeHTTP(w, r)
 			return
 		}
-		verified, err := g.verifyClient(r.TLS)
+		verified, err := g.proved(r)
 		if err != nil {
 			g.refuseCertificate(w, r, err)
 			return
@@ -117,6 +124,25 @@ func hostOnly(hostport string) string {
 		return host
 	}
 	return hostport
+}
+
+// proof is what was found out about a connection's client certificate.
+type proof struct {
+	once  sync.Once
+	state *tls.ConnectionState
+	err   error
+}
+
+type proofKey struct{}
+
+// proved verifies a request's client certificate, once per connection.
+func (g *Gateway) proved(r *http.Request) (*tls.ConnectionState, error) {
+	p, ok := r.Context().Value(proofKey{}).(*proof)
+	if !ok {
+		return g.verifyClient(r.TLS)
+	}
+	p.once.Do(func() { p.state, p.err = g.verifyClient(r.TLS) })
+	return p.state, p.err
 }
 
 // verifyClient returns the connection's state with VerifiedChains filled, or without them when no certificate was shown.
@@ -149,10 +175,49 @@ func (g *Gateway) refuseCertificate(w http.ResponseWriter, r *http.Request, err 
 	source, _ := netip.ParseAddrPort(r.RemoteAddr)
 	attempt := access.Attempt{Kind: "login.failed", Outcome: recorder.Failed, Method: "certificate", Reason: why,
 		Principal: identity.Principal{Source: source, Client: r.UserAgent()}, Claimed: leaf.Subject.CommonName}
-	if err := g.door.Login(r.Context(), attempt); err != nil {
-		g.log.Error("a failed login is not on record", zap.Error(err))
+	// Anybody can show any certificate, as often as they like: what one address may write into the log is bounded.
+	if g.strangers.allow(source.Addr(), g.now()) {
+		if err := g.door.Login(r.Context(), attempt); err != nil {
+			g.log.Error("a failed login is not on record", zap.Error(err))
+		}
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(http.StatusForbidden)
 	fmt.Fprintf(w, "sekisho: %s\n", what)
+}
+
+// Bounds of what strangers may write into the log.
+const (
+	strangerBurst = 10               // events of one network at once
+	strangerEvery = 10 * time.Second // and then one in this time
+	maxStrangers  = 4096             // networks that are told apart
+)
+
+// strangers counts the events that peers without a valid certificate cause, per IPv4 address or IPv6 /64.
+type strangers struct {
+	mu   sync.Mutex
+	seen map[netip.Prefix]*rate.Limiter
+}
+
+func (s *strangers) allow(from netip.Addr, now time.Time) bool {
+	from = from.Unmap()
+	bits := 64
+	if from.Is4() {
+		bits = 32
+	}
+	network, err := from.Prefix(bits)
+	if err != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen == nil || len(s.seen) >= maxStrangers {
+		s.seen = make(map[netip.Prefix]*rate.Limiter)
+	}
+	limiter, ok := s.seen[network]
+	if !ok {
+		limiter = rate.NewLimiter(rate.Every(strangerEvery), strangerBurst)
+		s.seen[network] = limiter
+	}
+	return limiter.AllowN(now, 1)
 }

@@ -54,6 +54,7 @@ type Gateway struct {
 	console   *console.Console
 	web       *webproxy.Proxy
 	ssh       *sshproxy.Proxy
+	strangers strangers
 
 	// SSH and HTTPS are the listeners; Listen sets them.
 	SSH, HTTPS net.Listener
