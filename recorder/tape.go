@@ -16,6 +16,8 @@ const (
 	keepBuffer  = 4 << 10          // a larger buffer goes back to the pool when it has been used
 	smallBuffer = 64 << 10         // from here on a buffer is taken from the pool instead of grown
 	rawFrom     = queueLimit / 2   // a batch that has grown to this is stored in raw blocks
+	packRate    = 16 << 20         // bytes/s: what compressing may cost a session is bounded, the rest is stored in raw blocks
+	packBurst   = 32 << 20         // bytes that may come faster than that
 	slowDisk    = 100e6            // bytes/s; unless the disk is slower than this: then compressing is what saves time
 	bulkSync    = 1 << 20          // what is synced in pieces this large need not stay in the page cache
 )
@@ -37,6 +39,9 @@ type tape struct {
 	slow   bool          // the disk, not the compressor, is what holds up
 	packer packer
 
+	budget  float64 // bytes that may be compressed
+	spentAt time.Time
+
 	unsigned bool      // records follow the last head
 	signedAt time.Time // monotonic: when the last head was signed, or the file begun
 	head     Head
@@ -46,7 +51,7 @@ type tape struct {
 func newTape(file *os.File, p preamble, aead cipher.AEAD, c Config, h Header) (*tape, error) {
 	start := p.encode()
 	t := &tape{file: file, aead: aead, signer: c.Signer, now: c.Now, began: h.Started,
-		chain: newChain(start), signedAt: time.Now()}
+		chain: newChain(start), signedAt: time.Now(), budget: packBurst}
 	text, err := json.Marshal(h)
 	if err != nil {
 		return nil, err
@@ -64,7 +69,7 @@ func newTape(file *os.File, p preamble, aead cipher.AEAD, c Config, h Header) (*
 // store appends the batch's records; with a head when one is due.
 func (t *tape) store(b *batch) error {
 	t.takeBuffer(len(b.buf))
-	raw := len(b.buf) >= rawFrom && !t.slow
+	raw := !t.slow && (len(b.buf) >= rawFrom || !t.spend(len(b.buf)))
 	err := b.pieces(func(p piece) error {
 		h := recordHeader{kind: typeData, at: p.at}
 		if p.fresh {
@@ -85,6 +90,18 @@ func (t *tape) store(b *batch) error {
 		t.sign(false)
 	}
 	return t.write()
+}
+
+// spend takes n bytes from what may be compressed; false when there is not so much left.
+func (t *tape) spend(n int) bool {
+	now := time.Now()
+	t.budget = min(packBurst, t.budget+packRate*now.Sub(t.spentAt).Seconds())
+	t.spentAt = now
+	if t.budget < float64(n) {
+		return false
+	}
+	t.budget -= float64(n)
+	return true
 }
 
 // rest ends the frame and signs what is there, because for a while nothing may follow.
