@@ -141,6 +141,15 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
+func atMost(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usagef("%s wants at most %d argument(s), got %d; put a text with spaces in quotes", cmd.CommandPath(), n, len(args))
+		}
+		return nil
+	}
+}
+
 // parent makes a command that only holds others: alone it prints its help, with an unknown word it is a usage error.
 func parent(use, short string, children ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sekisho/sekisho/gateway"
 	"github.com/sekisho/sekisho/gateway/console"
 )
 
@@ -58,7 +59,7 @@ func (s *settings) first(ctx context.Context) (bool, *console.BootstrapClient, e
 	if err != nil {
 		return false, nil, err
 	}
-	if _, err := os.Stat(filepath.Join(dir, socketFile)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, socketFile)); errors.Is(err, fs.ErrNotExist) && !untouched(dir) {
 		return false, nil, nil
 	}
 	client, err := bootstrap(dir)
@@ -70,6 +71,12 @@ func (s *settings) first(ctx context.Context) (bool, *console.BootstrapClient, e
 		return false, nil, err
 	}
 	return !status.Bootstrapped, client, nil
+}
+
+// untouched tells whether the folder is a gateway's in which nobody is enrolled: only its running gateway can help there.
+func untouched(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, gateway.ConfigFile))
+	return err == nil && len(profiles(dir)) == 0
 }
 
 func enrolCommand(set *settings) *cobra.Command {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -91,8 +93,20 @@ func apply(cmd *cobra.Command, set *settings, file string, text []byte, reason s
 	})
 }
 
-// placed names the file in errors that the gateway found in what it was sent.
-func placed(file string, err error) error { return fmt.Errorf("%s: %w", file, err) }
+// placed names the file in errors that the gateway found in what it was sent, which it knows as directory.yaml.
+func placed(file string, err error) error {
+	var problem *console.Problem
+	if !errors.As(err, &problem) || problem.Status != http.StatusUnprocessableEntity {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	lines := strings.Split(problem.Detail, "\n")
+	for i, line := range lines {
+		if place, ok := strings.CutPrefix(line, "directory.yaml:"); ok {
+			lines[i] = file + ":" + place
+		}
+	}
+	return errors.New(strings.Join(lines, "\n"))
+}
 
 func showPlan(cmd *cobra.Command, set *settings, plan console.DirectoryPlan, last string) error {
 	if set.json {
@@ -127,7 +141,7 @@ func policyCommand(set *settings) *cobra.Command {
 		Use:   "test [DIR]",
 		Short: "run the policy's own tests (every _test.rego)",
 		Long:  "Runs every _test.rego of a policy folder: DIR, else the gateway's in --dir, else the shipped policy.",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fsys, name, err := policyFolder(set, args)
 			if err != nil {
