@@ -1,14 +1,18 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/sekisho/sekisho/recorder"
 	"github.com/sekisho/sekisho/recorder/audit"
@@ -20,6 +24,9 @@ type Check struct {
 	OK       bool     `json:"ok"`
 	Summary  string   `json:"summary"`
 	Findings []string `json:"findings,omitempty"`
+
+	session string        // of a recording
+	head    recordingHead // of a recording
 }
 
 // Verify checks a recording, an audit log's folder or a gateway's folder, offline. key is evidence.pub in PEM.
@@ -73,7 +80,68 @@ func verifyFolder(ctx context.Context, dir string, trusted ed25519.PublicKey) ([
 		return nil, err
 	}
 	recordings, err := verifyRecordings(ctx, filepath.Join(dir, recordingsDir), trusted)
-	return append([]Check{log}, recordings...), err
+	if err != nil {
+		return nil, err
+	}
+	known, err := endedSessions(filepath.Join(dir, auditDir, string(recorder.ClassCommand)))
+	if err != nil {
+		return nil, err
+	}
+	return append([]Check{log}, compare(dir, recordings, known)...), nil
+}
+
+// recordingHead is what a session.end event says of the recording it closed.
+type recordingHead struct {
+	Records int    `json:"records"`
+	SHA256  string `json:"sha256"`
+}
+
+// endedSessions reads from the log what every closed recording must be. The log itself is verified apart from this.
+func endedSessions(dir string) (map[string]recordingHead, error) {
+	segments, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]recordingHead{}
+	for _, segment := range segments {
+		text, err := os.ReadFile(segment)
+		if err != nil {
+			return nil, err
+		}
+		for line := range bytes.Lines(text) {
+			var event struct {
+				Kind    string `json:"kind"`
+				Session string `json:"session"`
+				Detail  struct {
+					Recording *recordingHead `json:"recording"`
+				} `json:"detail"`
+			}
+			if json.Unmarshal(line, &event) == nil && event.Kind == "session.end" && event.Detail.Recording != nil {
+				known[event.Session] = *event.Detail.Recording
+			}
+		}
+	}
+	return known, nil
+}
+
+// compare holds the recordings to what the log knows of them: one that was replaced, cut at a seam or taken away is named.
+func compare(dir string, recordings []Check, known map[string]recordingHead) []Check {
+	for i := range recordings {
+		check := &recordings[i]
+		head, ok := known[check.session]
+		delete(known, check.session)
+		if ok && head != check.head {
+			check.OK = false
+			check.Findings = append(check.Findings, fmt.Sprintf("the audit log knows it with %d records ending in %.12s…, this file has %d ending in %.12s…",
+				head.Records, head.SHA256, check.head.Records, check.head.SHA256))
+			check.Summary = problems(len(check.Findings))
+		}
+	}
+	for _, session := range slices.Sorted(maps.Keys(known)) {
+		recordings = append(recordings, Check{Path: recorder.Path(filepath.Join(dir, recordingsDir), session), Summary: problems(1),
+			Findings: []string{"the audit log knows this recording, but the file is gone"}})
+	}
+	return recordings
 }
 
 func verifyRecordings(ctx context.Context, dir string, trusted ed25519.PublicKey) ([]Check, error) {
@@ -100,7 +168,8 @@ func verifyRecording(path string, trusted ed25519.PublicKey) (Check, error) {
 	if err != nil {
 		return Check{}, err
 	}
-	check := Check{Path: path, OK: report.OK(), Summary: fmt.Sprintf("%d records, %d bytes, closed and signed", report.Records, report.Bytes)}
+	check := Check{Path: path, OK: report.OK(), Summary: fmt.Sprintf("%d records, %d bytes, closed and signed", report.Records, report.Bytes),
+		session: report.Session, head: recordingHead{Records: report.Head.Records, SHA256: report.Head.SHA256}}
 	for _, f := range report.Findings {
 		check.Findings = append(check.Findings, fmt.Sprintf("%s at byte %d (record %d): %s", f.Fault, f.Offset, f.Record, f.What))
 	}
@@ -122,11 +191,15 @@ func verifyAudit(dir string, trusted ed25519.PublicKey) (Check, error) {
 	if err != nil {
 		return Check{}, err
 	}
-	var events uint64
+	var events, unsigned uint64
 	for _, c := range report.Classes {
 		events += c.Events
+		unsigned += c.Unsigned
 	}
 	check := Check{Path: dir, OK: report.OK(), Summary: fmt.Sprintf("%d events, chains whole and signed", events)}
+	if unsigned > 0 {
+		check.Summary = fmt.Sprintf("%d events, chains whole; the last %d not signed yet", events, unsigned)
+	}
 	for _, f := range report.Findings {
 		check.Findings = append(check.Findings, fmt.Sprintf("%s in %s, line %d, byte %d: %s", f.Fault, f.File, f.Line, f.Offset, f.What))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/sekisho/sekisho/gateway/console"
 	"github.com/sekisho/sekisho/recorder"
 	"github.com/sekisho/sekisho/recorder/audit"
+	"github.com/sekisho/sekisho/recorder/replay"
 )
 
 func sessionCommand(set *settings) *cobra.Command {
@@ -117,7 +119,8 @@ asciicast (cast, for asciinema) or plain text (txt) to standard output instead. 
 			}
 			return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
 				if export == "" {
-					return play(ctx, cmd.OutOrStdout(), c.Entries(ctx, args[0]), at, speed)
+					return replay.Play(ctx, cmd.OutOrStdout(), recorded(c.Entries(ctx, args[0])),
+						replay.Options{At: at, Speed: speed, MaxIdle: longestPause})
 				}
 				stream, err := c.Recording(ctx, args[0], export)
 				if err != nil {
@@ -136,13 +139,32 @@ asciicast (cast, for asciinema) or plain text (txt) to standard output instead. 
 	return cmd
 }
 
+// longestPause is the longest a replay waits where nothing happened.
+const longestPause = 2 * time.Second
+
+// recorded turns what the API sends back into entries of a recording.
+func recorded(entries iter.Seq2[console.Entry, error]) iter.Seq2[recorder.Entry, error] {
+	return func(yield func(recorder.Entry, error) bool) {
+		for e, err := range entries {
+			data := e.Base64
+			if e.Text != "" {
+				data = []byte(e.Text)
+			}
+			entry := recorder.Entry{Offset: time.Duration(e.OffsetMS) * time.Millisecond, Channel: e.Channel, Kind: e.Kind, Data: data}
+			if !yield(entry, err) {
+				return
+			}
+		}
+	}
+}
+
 func auditCommand(set *settings) *cobra.Command {
 	var q audit.Query
 	var class, sinceText, untilText string
 	search := &cobra.Command{
 		Use:   "search [TEXT]",
 		Short: "find events: who did what, when, and was it allowed",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				q.Text = args[0]

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/sekisho/sekisho/policy"
 	"github.com/sekisho/sekisho/policy/command"
 	"github.com/sekisho/sekisho/recorder"
@@ -265,8 +263,7 @@ func (g *Grant) End(outcome recorder.Outcome, detail map[string]any) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if _, err := s.door.cfg.Audit.Append(ctx, ev); err != nil {
-			s.door.cfg.Log.Error("recording an operation failed; ending the session", zap.String("session", s.id), zap.Error(err))
-			s.kill(&Ended{Reason: "recording failed", EN: "it can no longer be recorded", JA: "記録を続けられません"})
+			s.unrecorded(err)
 		}
 	})
 }

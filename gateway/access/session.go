@@ -214,6 +214,7 @@ func (d *Door) openSession(ctx context.Context, req Request, target directory.Ta
 	}
 	s.writer = writer
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	go s.watchRecorder()
 	if err := s.announce(ctx); err != nil {
 		return nil, errors.Join(err, writer.Close("never opened"))
 	}
@@ -345,6 +346,18 @@ func (s *Session) Record(channel uint32, kind recorder.Kind, data []byte) error 
 	if err == nil {
 		return nil
 	}
+	return s.unrecorded(err)
+}
+
+// watchRecorder ends a session whose recording fails while nothing is being written to it.
+func (s *Session) watchRecorder() {
+	if err, failed := <-s.writer.Err(); failed && err != nil {
+		s.unrecorded(err)
+	}
+}
+
+// unrecorded ends a session that can no longer be recorded.
+func (s *Session) unrecorded(err error) *Ended {
 	s.door.cfg.Log.Error("recording failed; ending the session", zap.String("session", s.id), zap.Error(err))
 	ended := &Ended{Reason: "recording failed", EN: "it can no longer be recorded", JA: "記録を続けられません"}
 	s.kill(ended)
@@ -432,7 +445,10 @@ func (s *Session) closeBooks(reason string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	detail := map[string]any{"reason": reason, "ms": ended.Sub(s.started).Milliseconds()}
+	// The head ties the recording to the audit log: a recording cut short or taken away afterwards is found out by it.
+	head := s.writer.Head()
+	detail := map[string]any{"reason": reason, "ms": ended.Sub(s.started).Milliseconds(),
+		"recording": map[string]any{"records": head.Records, "sha256": head.SHA256}}
 	if err := s.Event(ctx, recorder.ClassCommand, "session.end", outcome, detail); err != nil {
 		log.Error("recording the end failed", zap.Error(err))
 	}
