@@ -44,13 +44,15 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"demo":   startDemo,
-			"status": runStatus,
-			"needs":  needs,
-			"signal": signalDemo,
-			"until":  until,
-			"field":  field,
-			"port":   port,
+			"demo":     startDemo,
+			"status":   runStatus,
+			"needs":    needs,
+			"signal":   signalDemo,
+			"until":    until,
+			"field":    field,
+			"port":     port,
+			"machine":  prepareMachine,
+			"terminal": terminal,
 		},
 	})
 }
