@@ -108,3 +108,23 @@ func terminal(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s in a terminal: %v", args[2], err)
 	}
 }
+
+// grantsTerminals tells whether an sshd that we start can give its people terminals. One that is not root cannot where
+// terminals do not belong to the group tty from the start, as in some containers.
+func grantsTerminals() (bool, error) {
+	if os.Getuid() == 0 {
+		return true, nil
+	}
+	master, tty, err := pty.Open()
+	if err != nil {
+		return false, err
+	}
+	defer master.Close()
+	defer tty.Close()
+	info, err := tty.Stat()
+	if err != nil {
+		return false, err
+	}
+	group, err := user.LookupGroup("tty")
+	return err != nil || fmt.Sprint(info.Sys().(*syscall.Stat_t).Gid) == group.Gid, nil
+}

@@ -43,6 +43,12 @@ func TestScripts(t *testing.T) {
 			env.Values[skipper{}] = env.T().Skip
 			return nil
 		},
+		Condition: func(name string) (bool, error) {
+			if name == "terminals" {
+				return grantsTerminals()
+			}
+			return false, fmt.Errorf("unknown condition %q", name)
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"demo":     startDemo,
 			"status":   runStatus,
