@@ -19,7 +19,7 @@ const (
 	// farewellTime is how long an ended session may take to show why; the door shuts it for good soon after.
 	farewellTime = 500 * time.Millisecond
 	// partingTime is how long a client that was turned away may take to hang up by itself.
-	partingTime = 5 * time.Second
+	partingTime = 2 * time.Second
 )
 
 // connection is one SSH connection of a contractor who has logged in: the outer one to the gateway, or one inside a jump.
@@ -39,7 +39,7 @@ type connection struct {
 
 	channels slots
 	numbers  atomic.Uint32
-	running  sync.WaitGroup // channels that belong to the session
+	handlers sync.WaitGroup // of channels, counted by begin
 
 	reaching sync.Mutex // held while the session is opened, so that channels opened together share it; taken before mu
 
@@ -137,34 +137,33 @@ func (c *connection) join(nc ssh.NewChannel, l *link) {
 		return
 	}
 	ch := newChannel(c, l, client, upstream)
-	if !c.enlist(ch) {
-		client.Close()
-		upstream.Close()
-		go ssh.DiscardRequests(answers)
-		ssh.DiscardRequests(requests)
-		return
-	}
+	c.enlist(ch)
 	defer c.delist(ch)
 	ch.run(requests, answers)
 }
 
-// enlist makes a channel part of the session, unless that is already over.
-func (c *connection) enlist(ch *channel) bool {
+// begin counts one more channel handler, whose end calls handlers.Done; false once the connection has ended.
+func (c *connection) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
 		return false
 	}
-	c.live[ch] = struct{}{}
-	c.running.Add(1)
+	c.handlers.Add(1)
 	return true
+}
+
+// enlist makes a channel part of the session, so that it is told when that ends.
+func (c *connection) enlist(ch *channel) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.live[ch] = struct{}{}
 }
 
 func (c *connection) delist(ch *channel) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	delete(c.live, ch)
-	c.mu.Unlock()
-	c.running.Done()
 }
 
 // reach returns the connection's way to its target, opening the session and dialling at the first call.
@@ -248,23 +247,28 @@ func causeOf(session *access.Session) *access.Ended {
 	return &access.Ended{Reason: "ended", EN: "it is over", JA: "終了しました"}
 }
 
-// end closes the session after the client's connection is gone. Only the first call does anything.
+// end closes the session after the client's connection is gone, and returns when nothing of the connection runs any more.
+// Only the first call does anything.
 func (c *connection) end(reason string) {
 	c.mu.Lock()
 	l, before := c.link, c.ended
 	c.ended = true
 	c.mu.Unlock()
-	if l == nil || before {
+	if before {
 		return
 	}
-	l.client.Close()
-	c.running.Wait()
-	l.session.End(reason)
+	if l != nil {
+		l.client.Close()
+	}
+	c.handlers.Wait()
+	if l != nil {
+		l.session.End(reason)
+	}
 }
 
-// explain takes a channel only to say why there is no session, and closes the connection, so that ssh exits with 255.
+// explain takes a channel only to say why there is no session, so that ssh exits with 255, and closes the connection of a
+// client that does not do so itself.
 func (c *connection) explain(nc ssh.NewChannel, err error) {
-	defer c.client.Close()
 	text := noticeTrouble.text()
 	if refusal, ok := errors.AsType[*access.Refusal](err); ok {
 		text = refusalText(refusal)
@@ -275,14 +279,17 @@ func (c *connection) explain(nc ssh.NewChannel, err error) {
 	} else {
 		c.proxy.cfg.Log.Error("no session could be opened", zap.String("person", c.principal.Person), zap.Error(err))
 	}
-	timeout := time.AfterFunc(partingTime, func() { c.client.Close() })
-	defer timeout.Stop()
+	// OpenSSH hangs up by itself after its last channel; closing under its hands would make it complain.
+	patience := time.AfterFunc(partingTime, func() { c.client.Close() })
+	defer patience.Stop()
 	speak(nc, func(client ssh.Channel, start *ssh.Request, terminal bool) {
 		if terminal {
 			text = crlf(text)
 		}
 		client.Stderr().Write([]byte(text))
+		patience.Reset(partingTime)
 	})
+	<-c.ctx.Done()
 }
 
 // told is an error whose words are meant for the contractor.

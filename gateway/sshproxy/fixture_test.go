@@ -60,7 +60,7 @@ type gateway struct {
 	proxy     *sshproxy.Proxy
 	addr      string
 	dir       string
-	stop      func()
+	stopThen  func(look func()) // stops everything and looks before the books are closed; once
 }
 
 // setup changes what a test needs different.
@@ -183,14 +183,20 @@ func (g *gateway) serve() {
 		}
 	})
 	running.Go(func() { g.door.Serve(ctx) })
-	g.stop = sync.OnceFunc(func() {
-		cancel()
-		running.Wait()
-		g.audit.Close()
-		g.db.Close()
-	})
+	var once sync.Once
+	g.stopThen = func(look func()) {
+		once.Do(func() {
+			cancel()
+			running.Wait()
+			look()
+			g.audit.Close()
+			g.db.Close()
+		})
+	}
 	t.Cleanup(g.stop)
 }
+
+func (g *gateway) stop() { g.stopThen(func() {}) }
 
 // enrol puts a released enrolment in place: the ceremonies have tests of their own.
 func (g *gateway) enrol(person, vendor string) {

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -57,13 +58,15 @@ func (c *connection) serveForward(nc ssh.NewChannel, atStart bool) {
 		return
 	}
 	inside := &tunnel{Channel: channel, local: c.client.LocalAddr(), remote: c.client.RemoteAddr()}
-	go func() {
+	var running sync.WaitGroup
+	running.Go(func() {
 		defer c.proxy.guard("jump", func() { c.client.Close() })
 		c.serveInside(inside, f, atStart && f.stdio())
 		channel.Close()
-	}()
+	})
 	// The channel counts until the client has closed it too.
 	ssh.DiscardRequests(requests)
+	running.Wait()
 }
 
 // serveInside is the inner SSH connection, from its handshake to its end.
@@ -79,12 +82,12 @@ func (c *connection) serveInside(inside *tunnel, f forward, free bool) {
 		client.Close()
 	}
 	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
 	inner := newConnection(c.proxy, ctx, client, c.principal)
 	inner.principal.Client = clientOf(client)
 	inner.address, inner.named = address{login: client.User(), target: f.Host}, true
 	inner.wellFormed = client.User() != "" && printable(client.User(), maxName)
 	defer inner.end("disconnected")
+	defer cancel() // what is still being opened stops first
 	inner.serve(channels, requests)
 }
 
@@ -97,7 +100,12 @@ func (c *connection) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.
 		}
 	}()
 	for nc := range channels {
+		if !c.begin() {
+			nc.Reject(ssh.ConnectionFailed, noticeOver.en)
+			continue
+		}
 		go func() {
+			defer c.handlers.Done()
 			defer c.proxy.guard("channel", func() { c.client.Close() })
 			c.serveChannel(nc)
 		}()

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/sshproxy"
 	"github.com/sekisho/sekisho/recorder"
 )
@@ -282,6 +283,29 @@ func TestAnInnerConnectionThatDoesNotLogInHasAGraceToo(t *testing.T) {
 	case <-ended:
 	case <-time.After(10 * time.Second):
 		t.Error("a silent inner connection is kept")
+	}
+}
+
+func TestStoppingWaitsForWhatRunsInsideJumps(t *testing.T) {
+	g := newGateway(t, setup{})
+	c := g.client(hanako)
+	inner, err := c.inside(c.outer(), jump("db1"), theLogin())
+	must(t, err)
+	session, err := inner.NewSession()
+	must(t, err)
+	out, err := session.StdoutPipe()
+	must(t, err)
+	must(t, session.Start("echo started; sleep 1000"))
+	expect(t, out, "started\n")
+	left := make(chan int, 1)
+	stopped := func() {
+		live, err := g.db.Access().Sessions(t.Context(), access.SessionQuery{Live: true})
+		must(t, err)
+		left <- len(live)
+	}
+	g.stopThen(stopped)
+	if n := <-left; n != 0 {
+		t.Errorf("%d sessions were still live when serving had ended", n)
 	}
 }
 

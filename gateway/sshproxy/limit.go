@@ -13,8 +13,9 @@ type Limits struct {
 	Startups      int           // connections not yet logged in, of everybody; default 200
 	StartupsPerIP int           // the same from one address; default 50
 	Connections   int           // connections in all; default 4096
+	PerPerson     int           // connections one person is logged in on; default 128
 	Pending       int           // logins waiting for approval at once; default 100
-	Channels      int           // channels of one connection at once; default 32
+	Channels      int           // channels of one connection at once; default 16
 	Upstream      time.Duration // connecting to a target and its SSH handshake; default 15 s
 }
 
@@ -29,7 +30,8 @@ func (l *Limits) complete() {
 	fallback(&l.StartupsPerIP, 50)
 	fallback(&l.Connections, 4096)
 	fallback(&l.Pending, 100)
-	fallback(&l.Channels, 32)
+	fallback(&l.PerPerson, 128)
+	fallback(&l.Channels, 16)
 	fallback(&l.Upstream, 15*time.Second)
 }
 
@@ -47,10 +49,11 @@ type turnstile struct {
 	total    int
 	starting int
 	byIP     map[netip.Addr]int // starting, per address; IPv6 by its /64, which one host can fill
+	byPerson map[string]int     // logged in
 }
 
 func newTurnstile(limits Limits) *turnstile {
-	return &turnstile{limits: limits, byIP: make(map[netip.Addr]int)}
+	return &turnstile{limits: limits, byIP: make(map[netip.Addr]int), byPerson: make(map[string]int)}
 }
 
 // enter admits one more connection or not.
@@ -75,6 +78,26 @@ func (t *turnstile) started(ip netip.Addr) {
 	t.starting--
 	if t.byIP[ip]--; t.byIP[ip] <= 0 {
 		delete(t.byIP, ip)
+	}
+}
+
+// logIn admits one more connection of a person or not.
+func (t *turnstile) logIn(person string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byPerson[person] >= t.limits.PerPerson {
+		return false
+	}
+	t.byPerson[person]++
+	return true
+}
+
+// logOut takes back what logIn admitted.
+func (t *turnstile) logOut(person string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byPerson[person]--; t.byPerson[person] <= 0 {
+		delete(t.byPerson, person)
 	}
 }
 

@@ -147,6 +147,10 @@ func (c *peer) login(conn ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions
 			return nil, &ssh.BannerError{Err: err, Message: approvalNotice(err).banner()}
 		}
 	}
+	if !c.admit(who.Principal.Person) {
+		c.refused(conn, who, cert, errTooManyConnections)
+		return nil, &ssh.BannerError{Err: errTooManyConnections, Message: noticeTooMany.banner()}
+	}
 	attempt := access.Attempt{Kind: "login.ssh", Outcome: recorder.OK, Principal: who.Principal, Method: method,
 		Detail: map[string]any{"key": who.Fingerprint}}
 	if err := c.proxy.cfg.Door.Login(c.ctx, attempt); err != nil {
@@ -187,7 +191,7 @@ func (c *peer) refused(conn ssh.ConnMetadata, who identity.SSHLogin, cert *ssh.C
 func reasonOf(err error) string {
 	for _, known := range []error{identity.ErrExpired, identity.ErrRevoked, identity.ErrPrincipals, identity.ErrNotEnrolled,
 		identity.ErrWaiting, identity.ErrCertified, identity.ErrSource, identity.ErrWrongCode, identity.ErrPendingExists,
-		identity.ErrLimit, errClientLeft, errTooManyPending} {
+		identity.ErrLimit, errClientLeft, errTooManyPending, errTooManyConnections} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
@@ -195,10 +199,11 @@ func reasonOf(err error) string {
 	return "internal error"
 }
 
-// Why an approval did not come, beside the registry's reasons.
+// Why a login failed, beside the registry's reasons.
 var (
-	errClientLeft     = errors.New("the client went away")
-	errTooManyPending = errors.New("too many logins are waiting for approval")
+	errClientLeft         = errors.New("the client went away")
+	errTooManyPending     = errors.New("too many logins are waiting for approval")
+	errTooManyConnections = errors.New("too many connections of one person")
 )
 
 // approve shows the contractor where to confirm the login in the browser, and the code to type there, and waits.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -486,6 +487,56 @@ func TestConnectionsThatDoNotLogInAreBounded(t *testing.T) {
 		must(t, err)
 		defer in.Close()
 	}
+}
+
+func TestConnectionsOfOnePersonAreBounded(t *testing.T) {
+	g := newGateway(t, setup{limits: sshproxy.Limits{PerPerson: 2}})
+	h, k := g.client(hanako), g.client(ken)
+	first, err := h.dial("app+db1")
+	must(t, err)
+	second, err := h.dial("app+db1")
+	must(t, err)
+	defer second.Close()
+	if banner, err := h.attempt("app+db1"); err == nil || !strings.Contains(banner, "too many connections") {
+		t.Errorf("a third: %v, %q", err, banner)
+	}
+	if _, err := k.attempt("app+db1"); err != nil {
+		t.Errorf("somebody else: %v", err)
+	}
+	first.Close()
+	eventually(t, "a place is free again", func() bool { _, err := h.attempt("app+db1"); return err == nil })
+}
+
+// TestNothingIsLeftRunning counts goroutines after connections of every kind have ended.
+func TestNothingIsLeftRunning(t *testing.T) {
+	g := newGateway(t, setup{log: silent})
+	c := g.client(hanako)
+	one := func() {
+		c.ssh(plus(theLogin(), "db1"), "true")
+		c.ssh(theLogin()+"@db1", "true")
+		c.ssh(theLogin()+"@nowhere", "true")
+		c.ssh("gateway")
+		conn, err := c.dial(theLogin() + "+db1")
+		must(t, err)
+		session, err := conn.NewSession()
+		must(t, err)
+		out, err := session.StdoutPipe()
+		must(t, err)
+		must(t, session.Start("echo started; sleep 1000"))
+		expect(t, out, "started\n")
+		conn.Close()
+	}
+	one()
+	ended := func(n int) func() bool {
+		return func() bool { return len(g.events(recorder.ClassCommand, "session.end")) == n }
+	}
+	eventually(t, "the first sessions have ended", ended(3))
+	before := runtime.NumGoroutine()
+	for range 3 {
+		one()
+	}
+	eventually(t, "all sessions have ended", ended(12))
+	eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before+2 })
 }
 
 func readVersion(t *testing.T, conn net.Conn) {

@@ -51,7 +51,8 @@ var (
 		"対象を LOGIN+TARGET@gateway の形で指定してください（例: app+db1@gateway）"}
 	noticeLine = notice{"this command line is too long, not UTF-8 or has a NUL in it, so it cannot be decided or recorded",
 		"このコマンド行は長すぎるか、UTF-8 でないか、NUL を含むため、判定も記録もできません"}
-	noticeOver = notice{"this connection is closing; connect again", "この接続は終了します。再接続してください"}
+	noticeTooMany = notice{"you have too many connections open; close some", "接続数が上限に達しています。不要な接続を閉じてください"}
+	noticeOver    = notice{"this connection is closing; connect again", "この接続は終了します。再接続してください"}
 )
 
 // approveNotice tells where to confirm a login and with which code.

@@ -33,10 +33,12 @@ type peer struct {
 	started, left sync.Once
 	opened        atomic.Bool // a channel was opened
 	loggedIn      time.Time   // set once before the first channel
+	person        string      // who was admitted; of the goroutine that serves
 
 	mu      sync.Mutex // guards the fields below
 	claimed string     // the person whose certificate was offered but not proved yet
 	outer   *connection
+	gone    bool // leave has begun
 }
 
 func newPeer(ctx context.Context, p *Proxy, conn net.Conn, source netip.AddrPort) *peer {
@@ -88,8 +90,10 @@ func (c *peer) leave() {
 		c.Close()
 		c.grace.Stop()
 		c.started.Do(func() { c.proxy.gate.started(c.source.Addr()) })
+		c.admit("")
 		c.proxy.gate.leave()
 		c.mu.Lock()
+		c.gone = true
 		outer := c.outer
 		c.mu.Unlock()
 		if outer != nil {
@@ -107,6 +111,23 @@ func (c *peer) enter() {
 	c.started.Do(func() { c.proxy.gate.started(c.source.Addr()) })
 }
 
+// admit counts the connection as the person's, or as nobody's; false when they have too many. An earlier attempt on the
+// same connection may have been somebody else's.
+func (c *peer) admit(person string) bool {
+	if c.person == person {
+		return true
+	}
+	if c.person != "" {
+		c.proxy.gate.logOut(c.person)
+		c.person = ""
+	}
+	if person != "" && !c.proxy.gate.logIn(person) {
+		return false
+	}
+	c.person = person
+	return true
+}
+
 // connection is the SSH connection after its login, made when its first channel opens. Who it is comes from the
 // permissions of the attempt that succeeded and from nowhere else: the library's own context keeps what failed attempts
 // claimed.
@@ -119,6 +140,7 @@ func (c *peer) connection(sc *ssh.ServerConn) *connection {
 			panic("a connection without a login reached its channels")
 		}
 		c.outer = newConnection(c.proxy, c.ctx, sc, proved.principal)
+		c.outer.ended = c.gone
 		c.outer.key = proved.key
 		c.outer.address, c.outer.named, c.outer.wellFormed = addressOf(sc.User())
 	}
@@ -130,6 +152,11 @@ func (c *peer) serveChannel(sc *ssh.ServerConn, nc ssh.NewChannel) {
 	defer c.proxy.guard("channel", func() { c.Close() })
 	first := c.opened.CompareAndSwap(false, true)
 	conn := c.connection(sc)
+	if !conn.begin() {
+		nc.Reject(ssh.ConnectionFailed, noticeOver.en)
+		return
+	}
+	defer conn.handlers.Done()
 	switch {
 	case nc.ChannelType() == "direct-tcpip" && !conn.named:
 		conn.serveForward(nc, first && c.proxy.cfg.Now().Sub(c.loggedIn) < jumpWindow)

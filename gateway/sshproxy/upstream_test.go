@@ -197,7 +197,7 @@ func TestATargetThatBreaksOffIsToldAndOnRecordAsLost(t *testing.T) {
 
 func TestATargetThatRefusesAChannelIsPassedOn(t *testing.T) {
 	d := realSSHD(t)
-	g := newGateway(t, setup{})
+	g := newGateway(t, setup{limits: sshproxy.Limits{Channels: 32}})
 	conn, err := g.client(hanako).dial(d.login + "+db1")
 	must(t, err)
 	defer conn.Close()
