@@ -117,12 +117,11 @@ func (ch *channel) request(req *ssh.Request) {
 }
 
 // relay passes a request on and its answer back.
-func (ch *channel) relay(req *ssh.Request, payload []byte) bool {
+func (ch *channel) relay(req *ssh.Request, payload []byte) {
 	ch.replying.Lock()
 	defer ch.replying.Unlock()
 	ok, err := ch.upstream.SendRequest(req.Type, req.WantReply, payload)
 	reply(req, ok && err == nil)
-	return ok && err == nil
 }
 
 func (ch *channel) openTerminal(req *ssh.Request) {

@@ -251,8 +251,8 @@ func TestATerminalsSizeAndNoticesAreRecorded(t *testing.T) {
 	}
 }
 
-// TestOutputThatCannotBeRecordedIsNotShown ends the recording under a running command.
-func TestOutputThatCannotBeRecordedIsNotShown(t *testing.T) {
+// TestNothingIsShownAfterTheRecordingHasEnded ends the session under a command that is about to write.
+func TestNothingIsShownAfterTheRecordingHasEnded(t *testing.T) {
 	g := newGateway(t, setup{log: silent})
 	c := g.client(hanako)
 	cmd := c.command(plus(theLogin(), "db1"), "echo started; read x; echo secret; sleep 1000")
