@@ -39,6 +39,7 @@ var endings = map[string]func(g *gateway){
 }
 
 func TestALiveTerminalEndsWithinASecondAndSaysWhy(t *testing.T) {
+	needTerminals(t)
 	for name, end := range endings {
 		for form, way := range ways("db1") {
 			t.Run(name+", "+form, func(t *testing.T) {
@@ -216,6 +217,7 @@ func TestEverythingThatPassedIsRecorded(t *testing.T) {
 }
 
 func TestATerminalsSizeAndNoticesAreRecorded(t *testing.T) {
+	needTerminals(t)
 	g := newGateway(t, setup{})
 	c := g.client(hanako)
 	s := c.screen(30, 100, plus(theLogin(), "db1"))

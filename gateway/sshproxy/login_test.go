@@ -613,8 +613,7 @@ func TestTheGatewayAloneSaysHowToGoOn(t *testing.T) {
 func TestStoppingTheProxyEndsEverything(t *testing.T) {
 	g := newGateway(t, setup{})
 	c := g.client(hanako)
-	s := c.screen(24, 80, plus(theLogin(), "db1"))
-	s.types("echo st''arted\r")
+	s := c.screen(24, 80, plus(theLogin(), "db1"), "echo started; sleep 1000")
 	s.shows(`started\r\n`)
 	idle, err := net.Dial("tcp", g.addr)
 	must(t, err)

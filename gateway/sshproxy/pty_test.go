@@ -86,6 +86,7 @@ func (s *screen) ends() int {
 }
 
 func TestATerminalIsTheSameOnTheOtherSide(t *testing.T) {
+	needTerminals(t)
 	g := newGateway(t, setup{})
 	c := g.client(hanako)
 	for name, way := range ways("db1") {
@@ -108,6 +109,7 @@ func TestATerminalIsTheSameOnTheOtherSide(t *testing.T) {
 }
 
 func TestControlCInterruptsTheProgramAndNotTheSession(t *testing.T) {
+	needTerminals(t)
 	g := newGateway(t, setup{})
 	c := g.client(hanako)
 	for name, way := range ways("db1") {
@@ -128,6 +130,7 @@ func TestControlCInterruptsTheProgramAndNotTheSession(t *testing.T) {
 }
 
 func TestACommandGetsATerminalWhenAsked(t *testing.T) {
+	needTerminals(t)
 	g := newGateway(t, setup{})
 	c := g.client(hanako)
 	s := c.screen(24, 80, "-t", plus(theLogin(), "db1"), "stty size; echo err >&2; exit 6")
@@ -149,6 +152,7 @@ func TestAShellWithoutATerminalReadsItsInput(t *testing.T) {
 
 // TestALongListingInATerminalArrivesWhole checks every byte of a terminal's output, whose end overtook it once.
 func TestALongListingInATerminalArrivesWhole(t *testing.T) {
+	needTerminals(t)
 	g := newGateway(t, setup{})
 	c := g.client(hanako)
 	got := c.ssh("-tt", plus(theLogin(), "db1"), "seq 1 200000")

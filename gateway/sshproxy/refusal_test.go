@@ -41,6 +41,7 @@ func TestARefusedCommandSaysWhyAndEndsWith126(t *testing.T) {
 }
 
 func TestARefusedShellSaysWhyOnTheTerminal(t *testing.T) {
+	needTerminals(t)
 	g := newGateway(t, setup{})
 	c := g.client(ken)
 	s := c.screen(24, 100, plus(theLogin(), "db1"))

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/sekisho/sekisho/gateway/identity"
@@ -207,6 +208,25 @@ LogLevel VERBOSE
 	d.cmd.Process.Kill()
 	d.cmd.Wait()
 	return fmt.Errorf("sshd does not answer: %s", d.log.String())
+}
+
+// needTerminals leaves a test out where a sshd of our own cannot give its people terminals: one that is not root cannot
+// where terminals do not belong to the group tty from the start, as in some containers.
+func needTerminals(t *testing.T) {
+	t.Helper()
+	if os.Getuid() == 0 {
+		return
+	}
+	master, tty, err := pty.Open()
+	must(t, err)
+	defer master.Close()
+	defer tty.Close()
+	info, err := tty.Stat()
+	must(t, err)
+	group, err := user.LookupGroup("tty")
+	if err == nil && fmt.Sprint(info.Sys().(*syscall.Stat_t).Gid) != group.Gid {
+		t.Skip("an sshd that is not root cannot grant terminals on this machine")
+	}
 }
 
 // answers tells whether an SSH server speaks at addr.
