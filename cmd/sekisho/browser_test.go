@@ -1,0 +1,436 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	cdplog "github.com/chromedp/cdproto/log"
+	cdpruntime "github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/webauthn"
+	"github.com/chromedp/chromedp"
+
+	"github.com/sekisho/sekisho/gateway"
+	"github.com/sekisho/sekisho/gateway/demo"
+)
+
+// trial is a demo that runs as people start it, and the commands they type beside it.
+type trial struct {
+	t *testing.T
+	gateway.DemoReady
+	cmd  *exec.Cmd
+	over chan struct{} // closed when the demo has ended
+}
+
+func startTrial(t *testing.T) *trial {
+	t.Helper()
+	for _, program := range []string{"chromium", "certutil", "pk12util"} {
+		if _, err := exec.LookPath(program); err == nil {
+			continue
+		}
+		if os.Getenv("CI") != "" {
+			t.Fatalf("%s is not installed; make tools installs it", program)
+		}
+		t.Skipf("%s is not installed; make tools installs it", program)
+	}
+	// A socket's path is short, so the folder stands close to the root.
+	dir, err := os.MkdirTemp("", "sekisho")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	d := &trial{t: t, over: make(chan struct{}), cmd: exec.Command("sekisho", "demo", "--dir", dir, "--json")}
+	d.cmd.Env = append(os.Environ(), "HOME="+dir)
+	d.cmd.Stderr = t.Output()
+	stdout, err := d.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.stop)
+	line, _ := bufio.NewReader(stdout).ReadBytes('\n')
+	go func() {
+		io.Copy(io.Discard, stdout)
+		d.cmd.Wait()
+		close(d.over)
+	}()
+	if err := json.Unmarshal(line, &d.DemoReady); err != nil {
+		t.Fatalf("the demo did not become ready: %q: %v", line, err)
+	}
+	return d
+}
+
+// stop ends the demo as Ctrl-C does.
+func (d *trial) stop() {
+	d.cmd.Process.Signal(os.Interrupt)
+	select {
+	case <-d.over:
+	case <-time.After(20 * time.Second):
+		d.cmd.Process.Kill()
+		d.t.Error("the demo did not stop within 20 s")
+	}
+}
+
+// sekisho runs a command that works and returns what it prints.
+func (d *trial) sekisho(args ...string) string {
+	d.t.Helper()
+	cmd := exec.CommandContext(d.t.Context(), "sekisho", append(args, "--dir", d.Dir)...)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Run(); err != nil {
+		d.t.Fatalf("sekisho %s: %v\n%s%s", strings.Join(args, " "), err, &out, &errOut)
+	}
+	return out.String()
+}
+
+// wantIn fails the test for every text that is not there.
+func wantIn(t *testing.T, where, got string, want ...string) {
+	t.Helper()
+	for _, text := range want {
+		if !strings.Contains(got, text) {
+			t.Errorf("%s does not show %q:\n%s", where, text, got)
+		}
+	}
+}
+
+// browser is one person's Chromium, in the profile that `sekisho demo browser` prepares.
+type browser struct {
+	t      *testing.T
+	person string
+	window context.Context
+
+	mu     sync.Mutex
+	errors []string // what scripts and content policies complained about
+}
+
+func (d *trial) browser(person, language string) *browser {
+	d.t.Helper()
+	dir := filepath.Join(d.Dir, "people", person)
+	ctx, stop := context.WithCancel(context.Background())
+	d.t.Cleanup(stop)
+	prepared, err := demo.PrepareBrowser(ctx, demo.BrowserConfig{Dir: filepath.Join(d.Dir, "browsers", person),
+		CertFile: filepath.Join(dir, "client.crt"), KeyFile: filepath.Join(dir, "client.key"), CAFile: d.CAFile,
+		Hosts: []string{"localhost"}, Headless: true})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.DisableGPU, chromedp.ExecPath(prepared.Path),
+		chromedp.NoInheritEnv, chromedp.Env(prepared.Env...), chromedp.Flag("lang", language), chromedp.Flag("accept-lang", language),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
+	for _, arg := range prepared.Args {
+		if profile, ok := strings.CutPrefix(arg, "--user-data-dir="); ok {
+			options = append(options, chromedp.UserDataDir(profile))
+		}
+	}
+	if os.Geteuid() == 0 {
+		options = append(options, chromedp.NoSandbox)
+	}
+	allocator, stopAllocator := chromedp.NewExecAllocator(ctx, options...)
+	d.t.Cleanup(stopAllocator)
+	b := &browser{t: d.t, person: person}
+	var stopWindow context.CancelFunc
+	b.window, stopWindow = chromedp.NewContext(allocator)
+	d.t.Cleanup(stopWindow)
+	// The first call takes a context without a deadline: the browser lives as long as it.
+	if err := chromedp.Do(b.window, chromedp.EmulateViewport(1100, 850)); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := chromedp.Listen(b.window, b.complain); err != nil {
+		d.t.Fatal(err)
+	}
+	b.lend(filepath.Join(dir, "authenticator.json"))
+	return b
+}
+
+// lend gives the window a virtual authenticator that verifies its user and holds the person's credentials.
+func (b *browser) lend(file string) {
+	b.t.Helper()
+	must(chromedp.Call(b.window, webauthn.Enable, webauthn.EnableParams{}))(b.t)
+	added := must(chromedp.Call(b.window, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{
+		Options: &webauthn.VirtualAuthenticatorOptions{Protocol: "ctap2", Transport: "internal", HasResidentKey: true,
+			HasUserVerification: true, IsUserVerified: true, AutomaticPresenceSimulation: true}}))(b.t)
+	var held struct {
+		Credentials []struct {
+			ID, RP, User, Name, Key string
+			Count                   uint32
+		}
+	}
+	if err := json.Unmarshal(must(os.ReadFile(file))(b.t), &held); err != nil {
+		b.t.Fatal(err)
+	}
+	standard := func(text string) string {
+		return base64.StdEncoding.EncodeToString(must(base64.RawURLEncoding.DecodeString(text))(b.t))
+	}
+	// The typed parameters have members that Chromium refuses.
+	add := cdp.Command[map[string]any, cdp.Empty]{Method: webauthn.CommandAddCredential}
+	for _, c := range held.Credentials {
+		must(chromedp.Call(b.window, add, map[string]any{"authenticatorId": added.AuthenticatorID, "credential": map[string]any{
+			"credentialId": standard(c.ID), "isResidentCredential": true, "rpId": c.RP, "privateKey": standard(c.Key),
+			"userHandle": standard(c.User), "signCount": c.Count}}))(b.t)
+	}
+}
+
+func must[T any](value T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+}
+
+// complain keeps what the developer console shows as an error, but for answers that say no.
+func (b *browser) complain(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *cdplog.EventEntryAdded:
+		if e.Entry.Level == cdplog.EntryLevelError && !strings.HasPrefix(e.Entry.Text, "Failed to load resource") {
+			b.errors = append(b.errors, e.Entry.Text)
+		}
+	case *cdpruntime.EventExceptionThrown:
+		b.errors = append(b.errors, e.ExceptionDetails.Text)
+	}
+}
+
+func (b *browser) wantNoComplaints() {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, text := range b.errors {
+		b.t.Errorf("%s's browser complains: %s", b.person, text)
+	}
+}
+
+const pageTimeout = time.Minute
+
+func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	for _, step := range steps {
+		ask(b, step)
+	}
+}
+
+func ask[T any](b *browser, action chromedp.Action[T]) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.window, pageTimeout)
+	defer cancel()
+	value, err := chromedp.Run(ctx, action)
+	if err != nil {
+		b.t.Fatalf("%s on %s: %v\n%s", b.person, b.where(), err, b.text())
+	}
+	return value
+}
+
+func (b *browser) where() string {
+	at, _ := chromedp.Run(b.window, chromedp.Location())
+	return at
+}
+
+// text is what the page shows.
+func (b *browser) text() string {
+	text, _ := chromedp.Run(b.window, chromedp.Evaluate[string]("document.body.innerText"))
+	return text
+}
+
+// sees waits until the page shows a text, and returns all that it shows then.
+func (b *browser) sees(want string) string {
+	b.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(pageTimeout); ; <-tick.C {
+		text := b.text()
+		if strings.Contains(text, want) {
+			return text
+		}
+		if time.Now().After(deadline) {
+			b.t.Fatalf("%s never sees %q on %s:\n%s", b.person, want, b.where(), text)
+		}
+	}
+}
+
+func click(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.Click(chromedp.CSS(selector))
+}
+
+func shown(selector string) chromedp.Action[chromedp.Void] {
+	return chromedp.WaitVisible(chromedp.CSS(selector))
+}
+
+// shoot keeps a picture of the page where SEKISHO_SHOTS names a folder.
+func (b *browser) shoot(name string) {
+	b.t.Helper()
+	dir := os.Getenv("SEKISHO_SHOTS")
+	if dir == "" {
+		return
+	}
+	picture := ask(b, chromedp.FullScreenshot(100))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// logIn goes through the console's login, wherever the browser was sent to it from.
+func (b *browser) logIn() {
+	b.t.Helper()
+	b.do(shown("#login button"))
+	b.shoot(b.person + "-login")
+	b.do(click("#login button"), chromedp.WaitNotPresent(chromedp.ID("login")))
+}
+
+var (
+	requestID  = regexp.MustCompile(`r-[0-9A-Z]{26}`)
+	decisionID = regexp.MustCompile(`d-[0-9A-Z]{26}`)
+)
+
+// note changes the note of an order in the app's form and saves it.
+func (b *browser) note(orders, order, text string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate(orders+"orders"), click("#order-"+order+" a"), shown("form.order"),
+		chromedp.SetValue(chromedp.CSS("form.order [name=note]"), text), click("form.order button"))
+}
+
+func TestContractorsWorkInTheAppThroughTheirBrowsersAndAllOfItIsOnRecord(t *testing.T) {
+	d := startTrial(t)
+	request := d.hanakoEdits()
+	decision := d.soraIsRefused()
+	d.investigate(request, decision)
+}
+
+// hanakoEdits is a maintenance person's day (M-2: read ○, write △): she returns the id of the request that was approved.
+func (d *trial) hanakoEdits() string {
+	t := d.t
+	t.Helper()
+	b := d.browser("hanako", "en")
+	b.do(chromedp.Navigate(d.ConsoleURL + "/"))
+	b.logIn()
+	b.do(shown("#target-orders"))
+	b.shoot("hanako-targets")
+	wantIn(t, "the list of targets", b.text(), "Hanako Sato", "db1", "build1", "orders")
+
+	b.do(click(`a[href^="`+strings.TrimSuffix(d.OrdersURL, "/")+`"]`), shown("#order-1001"))
+	b.shoot("hanako-orders")
+	if at := b.where(); at != d.OrdersURL+"orders" {
+		t.Errorf("the list of orders is at %s", at)
+	}
+	wantIn(t, "the list of orders", b.text(), "hanako (acme-maintenance)", "海風水産株式会社")
+
+	b.note(d.OrdersURL, "1010", "call first")
+	page := b.sees("Needs approval")
+	b.shoot("hanako-approval")
+	wantIn(t, "the page that asks for approval", page, "M-2", "write", "POST /orders/1010")
+	request := requestID.FindString(page)
+	if request == "" || decisionID.FindString(page) == "" {
+		t.Fatalf("the page names no request or no decision:\n%s", page)
+	}
+	b.do(chromedp.Navigate(d.ConsoleURL+"/targets"), shown("#target-orders"))
+	b.shoot("hanako-waiting")
+	wantIn(t, "the requests of her own", b.text(), "POST /orders/1010")
+
+	wantIn(t, "the queue", d.sekisho("request", "list", "--as", "mika"), request, "hanako", "POST /orders/1010")
+	d.sekisho("request", "approve", request, "--minutes", "10", "--reason", "customer asked", "--as", "mika")
+	b.note(d.OrdersURL, "1010", "call first")
+	b.do(shown("#order-1010"))
+	b.shoot("hanako-saved")
+	wantIn(t, "the saved order", ask(b, chromedp.Text(chromedp.CSS("#order-1010"))), "call first")
+
+	b.note(d.OrdersURL, "1011", "another one")
+	if again := requestID.FindString(b.sees("Needs approval")); again == "" || again == request {
+		t.Errorf("the lease for one order is good for another: %s", again)
+	}
+	b.wantNoComplaints()
+	return request
+}
+
+// soraIsRefused is a consultant who may only look (M-4), with a browser in Japanese.
+func (d *trial) soraIsRefused() (decision string) {
+	t := d.t
+	t.Helper()
+	b := d.browser("sora", "ja")
+	b.do(chromedp.Navigate(d.OrdersURL))
+	b.logIn()
+	b.do(shown("#order-1001"))
+	b.do(click(`[data-delete="1001"]`), shown("#message:not(:empty)"))
+	b.shoot("sora-refused")
+	message := ask(b, chromedp.Text(chromedp.ID("message")))
+	wantIn(t, "the refusal", message, "403", "M-4", "delete", "許可されていません")
+	if decision = decisionID.FindString(message); decision == "" {
+		t.Errorf("the refusal names no decision: %s", message)
+	}
+	b.do(chromedp.Reload(), shown("#order-1001"))
+	b.note(d.OrdersURL, "1001", "mine")
+	wantIn(t, "the refused form", b.sees("許可されていません"), "M-4")
+	b.shoot("sora-refused-page")
+	b.do(chromedp.Navigate(d.ConsoleURL+"/targets"), shown("#target-orders"))
+	b.shoot("sora-targets")
+	b.wantNoComplaints()
+	return decision
+}
+
+// investigate finds in the record what the two did, in the console and on the command line, and proves it.
+func (d *trial) investigate(request, decision string) {
+	t := d.t
+	t.Helper()
+	found := d.sekisho("audit", "search", "/orders/1010")
+	wantIn(t, "the audit log on hanako's edit", found, "hanako", "pending", "ok", "POST /orders/1010")
+	found = d.sekisho("audit", "search", decision)
+	wantIn(t, "the audit log on sora's deletion", found, "sora", "refused", "DELETE /api/orders/1001", "M-4")
+	wantIn(t, "the audit log on the approval", d.sekisho("audit", "search", request), "mika")
+
+	sessions := map[string]string{}
+	for person, want := range map[string][]string{
+		"hanako": {"GET", "/orders", "POST", "/orders/1010", "call first", "303"},
+		"sora":   {"GET", "/orders", "海風水産株式会社", "DELETE /api/orders/1001", "M-4"},
+	} {
+		var session struct{ ID, Protocol, Enforced string }
+		list := d.sekisho("session", "list", "--person", person, "--target", "orders", "--json")
+		if err := json.Unmarshal([]byte(list), &session); err != nil || session.Protocol != "https" || session.Enforced != "wire" {
+			t.Fatalf("%s's sessions: %s %v", person, list, err)
+		}
+		text := d.sekisho("replay", session.ID, "--export", "txt")
+		for deadline := time.Now().Add(20 * time.Second); !strings.Contains(text, want[3]) && time.Now().Before(deadline); {
+			text = d.sekisho("replay", session.ID, "--export", "txt") // at most a second behind
+		}
+		wantIn(t, person+"'s recording", text, want...)
+		sessions[person] = session.ID
+	}
+	d.look(sessions)
+	d.stop()
+	wantIn(t, "the proof", d.sekisho("verify", d.Dir), "ok", "chains whole and signed")
+}
+
+// look is the investigator's day: they open the sessions of these people in the console, and its other pages.
+func (d *trial) look(sessions map[string]string) {
+	d.t.Helper()
+	b := d.browser("ren", "en")
+	b.do(chromedp.Navigate(d.ConsoleURL + "/sessions"))
+	b.logIn()
+	for person, session := range sessions {
+		b.do(chromedp.Navigate(d.ConsoleURL+"/sessions"), click(`a[href="/sessions/`+session+`"]`), shown("ol.transcript"))
+		b.shoot("ren-session-of-" + person)
+		wantIn(d.t, "the page of "+person+"'s session", b.text(), person, "wire", "/orders")
+	}
+	for _, page := range []string{"sessions", "audit", "requests", "people"} {
+		b.do(chromedp.Navigate(d.ConsoleURL+"/"+page), shown("h1"))
+		b.shoot("ren-" + page)
+	}
+	b.wantNoComplaints()
+}
