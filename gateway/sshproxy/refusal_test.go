@@ -66,6 +66,8 @@ func TestATargetThatDoesNotExistLooksLikeOneThatIsNotYours(t *testing.T) {
 	g := newGateway(t, setup{})
 	c := g.client(hanako)
 	masked := func(r result) string {
+		// Whether ssh still meets an open connection when it says goodbye is a race of its own.
+		r.stderr = regexp.MustCompile(`(?m)^client_loop: .*\n`).ReplaceAllString(r.stderr, "")
 		return regexp.MustCompile(`d-[0-9A-Z]{26}`).ReplaceAllString(fmt.Sprint(r), "d-")
 	}
 	var seen []string
