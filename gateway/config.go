@@ -38,6 +38,9 @@ type Config struct {
 	// PublicHTTPSPort is the port browsers see when it differs from ListenHTTPS's, for instance 443 behind a balancer.
 	// Optional.
 	PublicHTTPSPort int `yaml:"public_https_port"`
+	// SSHNames are further host names under which contractors' ssh reaches the gateway; its host certificate covers them
+	// beside console_host. Optional.
+	SSHNames []string `yaml:"ssh_names,omitempty"`
 	// Zone is the IANA time zone of contract dates and of input.time.zone. Default Asia/Tokyo.
 	Zone string `yaml:"zone"`
 	// Recording says how sessions are written down.
