@@ -6,11 +6,14 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,9 +37,9 @@ type trial struct {
 	over chan struct{} // closed when the demo has ended
 }
 
-func startTrial(t *testing.T) *trial {
+func startTrial(t *testing.T, args ...string) *trial {
 	t.Helper()
-	for _, program := range []string{"chromium", "certutil", "pk12util"} {
+	for _, program := range []string{"chromium", "certutil", "pk12util", "ssh"} {
 		if _, err := exec.LookPath(program); err == nil {
 			continue
 		}
@@ -51,7 +54,7 @@ func startTrial(t *testing.T) *trial {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	d := &trial{t: t, over: make(chan struct{}), cmd: exec.Command("sekisho", "demo", "--dir", dir, "--json")}
+	d := &trial{t: t, over: make(chan struct{}), cmd: exec.Command("sekisho", append([]string{"demo", "--dir", dir, "--json"}, args...)...)}
 	d.cmd.Env = append(os.Environ(), "HOME="+dir)
 	d.cmd.Stderr = t.Output()
 	stdout, err := d.cmd.StdoutPipe()
@@ -95,6 +98,62 @@ func (d *trial) sekisho(args ...string) string {
 		d.t.Fatalf("sekisho %s: %v\n%s%s", strings.Join(args, " "), err, &out, &errOut)
 	}
 	return out.String()
+}
+
+// command is one that waits for somebody.
+type command struct {
+	t    *testing.T
+	name string
+	done chan error
+
+	mu   sync.Mutex
+	said bytes.Buffer
+}
+
+func (c *command) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.said.Write(p)
+}
+
+// start runs a command that goes on by itself.
+func (d *trial) start(args ...string) *command {
+	d.t.Helper()
+	c := &command{t: d.t, name: "sekisho " + args[0], done: make(chan error, 1)}
+	cmd := exec.CommandContext(d.t.Context(), "sekisho", append(args, "--dir", d.Dir)...)
+	cmd.Stdout, cmd.Stderr = c, c
+	if err := cmd.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	go func() { c.done <- cmd.Wait() }()
+	return c
+}
+
+// says waits until the command has printed what the pattern describes, and returns its groups.
+func (c *command) says(pattern string) []string {
+	c.t.Helper()
+	re := regexp.MustCompile(pattern)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(pageTimeout); ; <-tick.C {
+		c.mu.Lock()
+		said := c.said.String()
+		c.mu.Unlock()
+		if found := re.FindStringSubmatch(said); found != nil {
+			return found[1:]
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("%s never says %q:\n%s", c.name, pattern, said)
+		}
+	}
+}
+
+// ends waits for the command, which must have worked.
+func (c *command) ends() {
+	c.t.Helper()
+	if err := <-c.done; err != nil {
+		c.t.Fatalf("%s: %v\n%s", c.name, err, c.said.String())
+	}
 }
 
 // wantIn fails the test for every text that is not there.
@@ -156,7 +215,8 @@ func (d *trial) browser(person, language string) *browser {
 	return b
 }
 
-// lend gives the window a virtual authenticator that verifies its user and holds the person's credentials.
+// lend gives the window a virtual authenticator that verifies its user and holds the person's credentials, where the demo
+// has made them some.
 func (b *browser) lend(file string) {
 	b.t.Helper()
 	must(chromedp.Call(b.window, webauthn.Enable, webauthn.EnableParams{}))(b.t)
@@ -169,7 +229,11 @@ func (b *browser) lend(file string) {
 			Count                   uint32
 		}
 	}
-	if err := json.Unmarshal(must(os.ReadFile(file))(b.t), &held); err != nil {
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err := errors.Join(err, json.Unmarshal(data, &held)); err != nil {
 		b.t.Fatal(err)
 	}
 	standard := func(text string) string {
@@ -433,4 +497,45 @@ func (d *trial) look(sessions map[string]string) {
 		b.shoot("ren-" + page)
 	}
 	b.wantNoComplaints()
+}
+
+// TestAContractorEnrolsWithTheCommandLineAndABrowser is what everybody goes through who is not the demo's: the keys are made
+// on the contractor's side, WebAuthn is given in a browser, and a second person releases them.
+func TestAContractorEnrolsWithTheCommandLineAndABrowser(t *testing.T) {
+	d := startTrial(t, "--authenticator=browser")
+	i := slices.IndexFunc(d.Invites, func(invite string) bool { return strings.HasPrefix(invite, "hanako: ") })
+	if i < 0 {
+		t.Fatalf("nobody invited hanako: %q", d.Invites)
+	}
+	enrol := d.start("enrol", strings.TrimPrefix(d.Invites[i], "hanako: "))
+	page := enrol.says(`open (https://\S+/welcome) there`)[0]
+	b := d.browser("hanako", "en")
+	b.do(chromedp.Navigate(page), click("#register button"), shown("#code"))
+	code := enrol.says(`who releases you: (\S+)`)[0]
+	enrol.ends()
+	b.do(chromedp.Reload(), shown("#code"))
+	b.shoot("hanako-welcome")
+	if onPage := ask(b, chromedp.Text(chromedp.ID("code"))); onPage != code {
+		t.Errorf("the page shows the code %s, the terminal %s", onPage, code)
+	}
+	d.sekisho("release", "hanako", "--code", code, "--as", "ren")
+
+	login := d.start("login", "--as", "hanako")
+	asked := login.says(`Open (https://\S+) in your browser and type this code there: (\S+)`)
+	b.do(chromedp.Navigate(asked[0]), shown("#approve"))
+	b.shoot("hanako-cli-login")
+	b.do(chromedp.SendKeys(chromedp.ID("code"), asked[1]), click("#approve button"), shown("#say.good"))
+	b.shoot("hanako-cli-login-done")
+	login.says(`logged in as hanako of acme-maintenance; SSH certificate`)
+	login.ends()
+	b.wantNoComplaints()
+
+	profile := filepath.Join(d.Dir, "people", "hanako")
+	ssh := exec.CommandContext(t.Context(), "ssh", "-F", "none", "-i", filepath.Join(profile, "id_ed25519"), "-o", "BatchMode=yes",
+		"-o", "IdentityAgent=none", "-o", "IdentitiesOnly=yes", "-o", "HostKeyAlias=gateway", "-o", "GlobalKnownHostsFile=none",
+		"-o", "UserKnownHostsFile="+filepath.Join(d.Dir, "known_hosts"), "-l", "app+db1", "ssh://"+d.SSHAddr, "echo hello")
+	if out, err := ssh.CombinedOutput(); err != nil || string(out) != "hello\n" {
+		t.Errorf("ssh with her own key: %q, %v", out, err)
+	}
+	wantIn(t, "the audit log", d.sekisho("audit", "search", "--class", "login", "--person", "hanako"), "login.ssh", "login.api")
 }
