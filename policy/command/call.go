@@ -99,7 +99,7 @@ func (r *reader) unlisted(argv []word) {
 func (r *reader) apply(e effect, argv []word, w word) {
 	switch e {
 	case reads, writes, deletes:
-		if !w.pipe && !(w.fixed() && (w.text == "-" || w.text == "" || ownDevice(w.text))) {
+		if !w.pipe && !w.is("") && !(e == reads && w.is("-")) && !(w.fixed() && r.ownDevice(policy.Right(e), w.text)) {
 			r.need(policy.Right(e), r.resource(w))
 		}
 	case runs, admins:

@@ -26,3 +26,22 @@ func TestHostileLinesAreReadInShortTime(t *testing.T) {
 		}
 	}
 }
+
+func TestAnOpenFileIsNotWrittenByAnotherName(t *testing.T) {
+	check(t, []lineCase{
+		{"echo x 3<f >/dev/fd/3", "read f; write /dev/fd/3; read echo x"},
+		{"echo x <f >/dev/stdin", "read f; write /dev/stdin; read echo x"},
+		{"echo x 1<f >/dev/stdout", "read f; write /dev/stdout; read echo x"},
+		{"{ echo x >/dev/stdout; } 1<f", "read f; write /dev/stdout; read echo x"},
+		{"sh -c 'echo x >/dev/stderr' 2<f", "read f; write /dev/stderr; read echo x"},
+		{"exec 1<>f; ls | tee /dev/stdout", "read f; write f; read exec; read ls; write /dev/stdout"},
+		{"<f ls 1>&0 >/dev/stdout", "read f; write /dev/stdout; read ls"},
+		{"sort -o /dev/stdin x <f", "read f; write /dev/stdin; read x"},
+		{"ls > /dev/stdout 2>/dev/stderr", "read ls"},
+		{"ls 2>&1 | tee /dev/stderr", "read ls; read tee /dev/stderr"},
+		{"cat /dev/stdin /dev/fd/3 < /dev/stdin", "read cat /dev/stdin /dev/fd/3"},
+		{"rm -", "delete -"},
+		{"tee -", "write -"},
+		{"cat - f", "read f"},
+	})
+}

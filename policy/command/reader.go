@@ -21,6 +21,7 @@ type reader struct {
 	declared map[string]bool // functions that the script defines anywhere
 	defined  map[string]bool // functions that are certainly defined by now
 	maybe    int             // above 0: what is being read may not run, or not in this shell
+	rewired  bool            // /dev/stdout may be another file than the line's output
 }
 
 // opaque notes why the line cannot be told; the first reason stays.
@@ -71,6 +72,7 @@ func (r *reader) script(text string) {
 	}
 	inner := *r
 	inner.text, inner.declared, inner.defined, inner.maybe = text, declaredIn(file), map[string]bool{}, 0
+	inner.rewired = r.rewired || rewires(file)
 	inner.stmts(file.Stmts)
 	r.needs, r.why, r.programs = inner.needs, inner.why, inner.programs
 }

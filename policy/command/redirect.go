@@ -47,7 +47,7 @@ func (r *reader) redirect(d *syntax.Redirect) {
 }
 
 func (r *reader) redirected(right policy.Right, file word) {
-	if file.pipe || file.fixed() && ownDevice(file.text) {
+	if file.pipe || file.fixed() && r.ownDevice(right, file.text) {
 		return
 	}
 	r.need(right, r.resource(file))
@@ -71,12 +71,36 @@ func descriptor(w word) bool {
 	return w.fixed() && w.text != "" && strings.Trim(number, "0123456789") == ""
 }
 
-// ownDevice says that a path is no file of anybody's: nothing is kept there.
-func ownDevice(path string) bool {
+// ownDevice says that using a path touches no file of anybody's. Opening /dev/stdout opens anew whatever stands there, for
+// writing too: it is the line's own output only where nothing was put in its place.
+func (r *reader) ownDevice(right policy.Right, path string) bool {
 	switch path {
-	case "/dev/null", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/tty", "/dev/zero", "/dev/full":
+	case "/dev/null", "/dev/tty", "/dev/zero", "/dev/full":
 		return true
+	case "/dev/stdout", "/dev/stderr":
+		return right == policy.Read || !r.rewired
 	}
 	number, ok := strings.CutPrefix(path, "/dev/fd/")
-	return ok && strings.Trim(number, "0123456789") == ""
+	return right == policy.Read && (path == "/dev/stdin" || ok && strings.Trim(number, "0123456789") == "")
+}
+
+// rewires says whether a script may put a file that it opened for reading in the place of its output.
+func rewires(file *syntax.File) bool {
+	for node := range syntax.Preorder(file) {
+		d, ok := node.(*syntax.Redirect)
+		if !ok {
+			continue
+		}
+		switch d.Op {
+		case syntax.RdrIn, syntax.RdrInOut:
+			if d.N != nil && d.N.Value != "0" {
+				return true
+			}
+		case syntax.DplIn, syntax.DplOut:
+			if from := d.Word.Lit(); from != "1" && from != "2" && from != "-" {
+				return true
+			}
+		}
+	}
+	return false
 }
