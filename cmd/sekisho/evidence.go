@@ -203,17 +203,23 @@ func eventCells(e recorder.Event) []string {
 	return []string{local(e.At), e.Table, e.Kind, string(e.Outcome), e.Person, e.Target, e.Session, summary(e)}
 }
 
-// summary picks what a person looks for first in an event's detail.
+// summary picks what a person looks for first in an event's detail. A command line says which operation it was; a request
+// without one its method and path.
 func summary(e recorder.Event) string {
 	var parts []string
-	for _, key := range []string{"line", "path", "what", "claimed", "reason", "reasons", "tables", "exit", "status"} {
-		if v, ok := e.Detail[key]; ok {
-			text := fmt.Sprint(v)
-			if key == "exit" || key == "status" {
-				text = key + "=" + text
-			}
-			parts = append(parts, text)
+	_, line := e.Detail["line"]
+	_, path := e.Detail["path"]
+	for _, key := range []string{"line", "method", "path", "operation", "what", "claimed", "invited", "released", "revoked", "vendor",
+		"answer", "request", "reason", "reasons", "tables", "exit", "signal", "status"} {
+		v, ok := e.Detail[key]
+		if !ok || line && (key == "method" || key == "path") || (line || path) && key == "operation" {
+			continue
 		}
+		text := fmt.Sprint(v)
+		if key == "exit" || key == "signal" || key == "status" {
+			text = key + "=" + text
+		}
+		parts = append(parts, text)
 	}
 	return strings.Join(parts, "  ")
 }
