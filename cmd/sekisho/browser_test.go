@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -25,19 +22,21 @@ import (
 	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 
-	"github.com/sekisho/sekisho/gateway"
 	"github.com/sekisho/sekisho/gateway/demo"
 )
 
-// trial is a demo that runs as people start it, and the commands they type beside it.
-type trial struct {
-	t *testing.T
-	gateway.DemoReady
-	cmd  *exec.Cmd
-	over chan struct{} // closed when the demo has ended
+// browser is one person's Chromium, in the profile that `sekisho demo browser` prepares.
+type browser struct {
+	t      *testing.T
+	person string
+	window context.Context
+
+	mu     sync.Mutex
+	errors []string // what scripts and content policies complained about
 }
 
-func startTrial(t *testing.T, args ...string) *trial {
+// needBrowser skips a test that lacks its programs, and fails it under CI.
+func needBrowser(t *testing.T) {
 	t.Helper()
 	for _, program := range []string{"chromium", "certutil", "pk12util", "ssh"} {
 		if _, err := exec.LookPath(program); err == nil {
@@ -48,132 +47,6 @@ func startTrial(t *testing.T, args ...string) *trial {
 		}
 		t.Skipf("%s is not installed; make tools installs it", program)
 	}
-	// A socket's path is short, so the folder stands close to the root.
-	dir, err := os.MkdirTemp("", "sekisho")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	d := &trial{t: t, over: make(chan struct{}), cmd: exec.Command("sekisho", append([]string{"demo", "--dir", dir, "--json"}, args...)...)}
-	d.cmd.Env = append(os.Environ(), "HOME="+dir)
-	d.cmd.Stderr = t.Output()
-	stdout, err := d.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.stop)
-	line, _ := bufio.NewReader(stdout).ReadBytes('\n')
-	go func() {
-		io.Copy(io.Discard, stdout)
-		d.cmd.Wait()
-		close(d.over)
-	}()
-	if err := json.Unmarshal(line, &d.DemoReady); err != nil {
-		t.Fatalf("the demo did not become ready: %q: %v", line, err)
-	}
-	return d
-}
-
-// stop ends the demo as Ctrl-C does.
-func (d *trial) stop() {
-	d.cmd.Process.Signal(os.Interrupt)
-	select {
-	case <-d.over:
-	case <-time.After(20 * time.Second):
-		d.cmd.Process.Kill()
-		d.t.Error("the demo did not stop within 20 s")
-	}
-}
-
-// sekisho runs a command that works and returns what it prints.
-func (d *trial) sekisho(args ...string) string {
-	d.t.Helper()
-	cmd := exec.CommandContext(d.t.Context(), "sekisho", append(args, "--dir", d.Dir)...)
-	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errOut
-	if err := cmd.Run(); err != nil {
-		d.t.Fatalf("sekisho %s: %v\n%s%s", strings.Join(args, " "), err, &out, &errOut)
-	}
-	return out.String()
-}
-
-// command is one that waits for somebody.
-type command struct {
-	t    *testing.T
-	name string
-	done chan error
-
-	mu   sync.Mutex
-	said bytes.Buffer
-}
-
-func (c *command) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.said.Write(p)
-}
-
-// start runs a command that goes on by itself.
-func (d *trial) start(args ...string) *command {
-	d.t.Helper()
-	c := &command{t: d.t, name: "sekisho " + args[0], done: make(chan error, 1)}
-	cmd := exec.CommandContext(d.t.Context(), "sekisho", append(args, "--dir", d.Dir)...)
-	cmd.Stdout, cmd.Stderr = c, c
-	if err := cmd.Start(); err != nil {
-		d.t.Fatal(err)
-	}
-	go func() { c.done <- cmd.Wait() }()
-	return c
-}
-
-// says waits until the command has printed what the pattern describes, and returns its groups.
-func (c *command) says(pattern string) []string {
-	c.t.Helper()
-	re := regexp.MustCompile(pattern)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(pageTimeout); ; <-tick.C {
-		c.mu.Lock()
-		said := c.said.String()
-		c.mu.Unlock()
-		if found := re.FindStringSubmatch(said); found != nil {
-			return found[1:]
-		}
-		if time.Now().After(deadline) {
-			c.t.Fatalf("%s never says %q:\n%s", c.name, pattern, said)
-		}
-	}
-}
-
-// ends waits for the command, which must have worked.
-func (c *command) ends() {
-	c.t.Helper()
-	if err := <-c.done; err != nil {
-		c.t.Fatalf("%s: %v\n%s", c.name, err, c.said.String())
-	}
-}
-
-// wantIn fails the test for every text that is not there.
-func wantIn(t *testing.T, where, got string, want ...string) {
-	t.Helper()
-	for _, text := range want {
-		if !strings.Contains(got, text) {
-			t.Errorf("%s does not show %q:\n%s", where, text, got)
-		}
-	}
-}
-
-// browser is one person's Chromium, in the profile that `sekisho demo browser` prepares.
-type browser struct {
-	t      *testing.T
-	person string
-	window context.Context
-
-	mu     sync.Mutex
-	errors []string // what scripts and content policies complained about
 }
 
 func (d *trial) browser(person, language string) *browser {
@@ -368,11 +241,13 @@ var (
 // note changes the note of an order in the app's form and saves it.
 func (b *browser) note(orders, order, text string) {
 	b.t.Helper()
-	b.do(chromedp.Navigate(orders+"orders"), click("#order-"+order+" a"), shown("form.order"),
-		chromedp.SetValue(chromedp.CSS("form.order [name=note]"), text), click("form.order button"))
+	form := `form[action="/orders/` + order + `"].order`
+	b.do(chromedp.Navigate(orders+"orders"), click("#order-"+order+" a"), shown(form),
+		chromedp.SetValue(chromedp.CSS(form+" [name=note]"), text), click(form+" button"))
 }
 
 func TestContractorsWorkInTheAppThroughTheirBrowsersAndAllOfItIsOnRecord(t *testing.T) {
+	needBrowser(t)
 	d := startTrial(t)
 	request := d.hanakoEdits()
 	decision := d.soraIsRefused()
@@ -469,11 +344,7 @@ func (d *trial) investigate(request, decision string) {
 		if err := json.Unmarshal([]byte(list), &session); err != nil || session.Protocol != "https" || session.Enforced != "wire" {
 			t.Fatalf("%s's sessions: %s %v", person, list, err)
 		}
-		text := d.sekisho("replay", session.ID, "--export", "txt")
-		for deadline := time.Now().Add(20 * time.Second); !strings.Contains(text, want[3]) && time.Now().Before(deadline); {
-			text = d.sekisho("replay", session.ID, "--export", "txt") // at most a second behind
-		}
-		wantIn(t, person+"'s recording", text, want...)
+		d.until(want, "replay", session.ID, "--export", "txt") // it may be a second behind
 		sessions[person] = session.ID
 	}
 	d.look(sessions)
@@ -502,6 +373,7 @@ func (d *trial) look(sessions map[string]string) {
 // TestAContractorEnrolsWithTheCommandLineAndABrowser is what everybody goes through who is not the demo's: the keys are made
 // on the contractor's side, WebAuthn is given in a browser, and a second person releases them.
 func TestAContractorEnrolsWithTheCommandLineAndABrowser(t *testing.T) {
+	needBrowser(t)
 	d := startTrial(t, "--authenticator=browser")
 	i := slices.IndexFunc(d.Invites, func(invite string) bool { return strings.HasPrefix(invite, "hanako: ") })
 	if i < 0 {

@@ -203,8 +203,8 @@ func eventCells(e recorder.Event) []string {
 	return []string{local(e.At), e.Table, e.Kind, string(e.Outcome), e.Person, e.Target, e.Session, summary(e)}
 }
 
-// summary picks what a person looks for first in an event's detail. A command line says which operation it was; a request
-// without one its method and path.
+// summary picks what a person looks for first in an event's detail. The operation's name stands only where neither a line
+// nor a path tells more.
 func summary(e recorder.Event) string {
 	var parts []string
 	_, line := e.Detail["line"]
