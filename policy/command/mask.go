@@ -289,5 +289,5 @@ func static(w *syntax.Word) (string, bool) {
 		return "", false
 	}
 	value := r.word(w)
-	return value.text, value.fixed() && r.why == ""
+	return value.text, value.fixed() && r.why != unreadableEscape
 }

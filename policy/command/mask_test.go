@@ -38,6 +38,8 @@ func TestSecretsAreMasked(t *testing.T) {
 		{"sudo sh -c \"sh -c 'tool --token hunter2'\"", "sudo sh -c \"sh -c 'tool --token MASKED'\""},
 		{"cat <<EOF\npassword=hunter2\nEOF", "cat <<EOF\npassword=MASKED\nEOF"},
 		{"ls # password=hunter2", "ls # password=MASKED"},
+		{`tool --password $'hun\'ter2' x`, "tool --password MASKED x"},
+		{"tool --password hunter2\r\n", "tool --password MASKED\n"},
 		{"echo 'unfinished password=hunter2", "echo 'unfinished password=MASKED"},
 	} {
 		t.Run(tc.line, func(t *testing.T) {

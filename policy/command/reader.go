@@ -22,6 +22,8 @@ type reader struct {
 	defined  map[string]bool // functions that are certainly defined by now
 	maybe    int             // above 0: what is being read may not run, or not in this shell
 	rewired  bool            // /dev/stdout may be another file than the line's output
+
+	substituted int // above 0: what is being read stands in a substitution
 }
 
 // opaque notes why the line cannot be told; the first reason stays.
@@ -69,6 +71,9 @@ func (r *reader) script(text string) {
 	if file == nil {
 		r.opaque(why)
 		return
+	}
+	if control(text) {
+		r.opaque("a control character")
 	}
 	inner := *r
 	inner.text, inner.declared, inner.defined, inner.maybe = text, declaredIn(file), map[string]bool{}, 0
@@ -156,6 +161,7 @@ func (r *reader) command(cmd syntax.Command) {
 		r.need(policy.Read, r.source(cmd))
 	case *syntax.ArithmCmd:
 		r.arithmetic(cmd.X)
+		r.opaque(anotherShell) // ((1>2)) writes the file 2 in dash
 	default:
 		r.opaque("syntax that cannot be told")
 	}
@@ -193,9 +199,13 @@ func (r *reader) pattern(w *syntax.Word) {
 	if w == nil {
 		return
 	}
+	r.neighbours(w.Parts)
 	for _, part := range w.Parts {
-		if _, ok := part.(*syntax.ExtGlob); !ok {
+		glob, ok := part.(*syntax.ExtGlob)
+		if !ok {
 			r.word(&syntax.Word{Parts: []syntax.WordPart{part}})
+		} else if strings.ContainsAny(glob.Pattern.Value, "$`<>") { // the parser leaves it as it stands
+			r.opaque("an extended wildcard")
 		}
 	}
 }
@@ -226,6 +236,7 @@ func (r *reader) test(x syntax.TestExpr) {
 	case *syntax.Word:
 		r.pattern(x)
 	case *syntax.ParenTest:
+		r.opaque(anotherShell)
 		r.test(x.X)
 	case *syntax.UnaryTest:
 		if x.Op == syntax.TsVarSet || x.Op == syntax.TsRefVar {
@@ -233,6 +244,7 @@ func (r *reader) test(x syntax.TestExpr) {
 		}
 		r.test(x.X)
 	case *syntax.BinaryTest:
+		r.conditionalInDash(x)
 		r.test(x.X)
 		r.test(x.Y)
 		switch x.Op {
@@ -296,14 +308,33 @@ func (r *reader) parameter(p *syntax.ParamExp) {
 		r.pattern(p.Repl.With)
 	}
 	if p.Exp != nil {
-		switch p.Exp.Op {
-		case syntax.OtherParamOps:
-			r.opaque("a variable that is evaluated")
-		case syntax.AssignUnset, syntax.AssignUnsetOrNull:
-			r.assigned(p.Param.Value)
-		}
-		r.pattern(p.Exp.Word)
+		r.operator(p)
 	}
+}
+
+// operator reads what follows the name in ${name:-word}: a word that takes the variable's place, or a pattern.
+func (r *reader) operator(p *syntax.ParamExp) {
+	switch p.Exp.Op {
+	case syntax.OtherParamOps:
+		r.opaque("a variable that is evaluated")
+	case syntax.AssignUnset, syntax.AssignUnsetOrNull:
+		r.assigned(p.Param.Value)
+	case syntax.AlternateUnset, syntax.AlternateUnsetOrNull, syntax.DefaultUnset, syntax.DefaultUnsetOrNull,
+		syntax.ErrorUnset, syntax.ErrorUnsetOrNull:
+	default:
+		r.pattern(p.Exp.Word)
+		return
+	}
+	if p.Exp.Word == nil {
+		return
+	}
+	for _, part := range p.Exp.Word.Parts {
+		// The parser leaves *(e:rm x:) as it stands, zsh runs it.
+		if lit, ok := part.(*syntax.Lit); ok && strings.Contains(lit.Value, "(") {
+			r.opaque("an extended wildcard")
+		}
+	}
+	r.word(p.Exp.Word)
 }
 
 // element says that an index is a number, @ or *.

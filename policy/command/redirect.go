@@ -13,15 +13,16 @@ func (r *reader) redirect(d *syntax.Redirect) {
 	if d.N != nil && strings.HasPrefix(d.N.Value, "{") {
 		r.assigned(strings.Trim(d.N.Value, "{}"))
 	}
-	if d.Hdoc != nil {
-		r.word(d.Hdoc)
-	}
 	switch d.Op {
 	case syntax.Hdoc, syntax.DashHdoc:
+		r.document(d)
 		return
 	case syntax.WordHdoc:
 		r.word(d.Word)
 		return
+	}
+	if strings.HasPrefix(r.source(d.Word), "!") {
+		r.opaque(anotherShell) // zsh's >! FILE
 	}
 	file := r.word(d.Word)
 	if why := network(file); why != "" {

@@ -44,11 +44,13 @@ type spell struct {
 	known   strings.Builder
 	word    word
 	many    bool // the word has several parts
+	quoted  bool // what is read stands in double quotes or in a here-document
 	started bool // something unknown was met: known is the suffix from here on
 }
 
 // word reads one word and everything that would run inside it.
 func (r *reader) word(w *syntax.Word) word {
+	r.neighbours(w.Parts)
 	s := &spell{r: r}
 	s.many = len(w.Parts) > 1
 	for i, part := range w.Parts {
@@ -83,7 +85,7 @@ func (s *spell) part(part syntax.WordPart, first bool) {
 	case *syntax.DblQuoted:
 		s.double(part)
 	case *syntax.ProcSubst:
-		s.r.stmts(part.Stmts)
+		s.r.substitution(part.Stmts)
 		s.word.pipe = true
 		s.known.WriteString("/dev/fd/")
 		s.gap()
@@ -130,6 +132,8 @@ func braced(text string) bool {
 	return ok && (strings.Contains(rest, ",") || strings.Contains(rest, ".."))
 }
 
+const unreadableEscape = "a quoted escape that cannot be read"
+
 func (s *spell) single(part *syntax.SglQuoted) {
 	if !part.Dollar {
 		s.known.WriteString(part.Value)
@@ -137,12 +141,18 @@ func (s *spell) single(part *syntax.SglQuoted) {
 	}
 	value, err := expand.Literal(nil, &syntax.Word{Parts: []syntax.WordPart{part}})
 	if err != nil {
-		s.r.opaque("a quoted escape that cannot be read")
+		s.r.opaque(unreadableEscape)
+	}
+	if strings.Contains(part.Value, `\'`) {
+		s.r.opaque(anotherShell) // to dash, $ is a plain character before quotes that end here
 	}
 	s.known.WriteString(value)
 }
 
 func (s *spell) double(part *syntax.DblQuoted) {
+	s.r.neighbours(part.Parts)
+	s.quoted = true
+	defer func() { s.quoted = false }()
 	for _, inner := range part.Parts {
 		lit, ok := inner.(*syntax.Lit)
 		if !ok {
@@ -180,17 +190,27 @@ func (s *spell) expansion(part syntax.WordPart) {
 	s.gap()
 	switch part := part.(type) {
 	case *syntax.ParamExp:
+		if s.quoted && quotesWithin(part) {
+			s.r.opaque(anotherShell)
+		}
 		s.r.parameter(part)
 	case *syntax.CmdSubst:
 		if part.TempFile || part.ReplyVar {
 			s.r.opaque("a ksh substitution")
 		}
-		s.r.stmts(part.Stmts)
+		s.r.substitution(part.Stmts)
 	case *syntax.ArithmExp:
 		s.r.arithmetic(part.X)
 	default:
 		s.r.opaque("an expansion that cannot be read")
 	}
+}
+
+// substitution reads what runs inside $(…) or <(…).
+func (r *reader) substitution(stmts []*syntax.Stmt) {
+	r.substituted++
+	r.stmts(stmts)
+	r.substituted--
 }
 
 // resource is how a need names the file that a word stands for.
