@@ -17,15 +17,19 @@ need curl curl
 need openssl openssl
 need chromium chromium
 need certutil libnss3-tools
-need nginx nginx-light
+need pk12util libnss3-tools
+need git git
+need useradd passwd
+need systemd-analyze systemd
 [ -z "$missing" ] && exit 0
 # shellcheck disable=SC2086
 set -- $missing
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 	echo "installing for the tests: $*"
 	export DEBIAN_FRONTEND=noninteractive
-	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >/tmp/sekisho-tools.log 2>&1 && exit 0
-	echo "installing failed; see /tmp/sekisho-tools.log"
+	log=$(mktemp)
+	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >"$log" 2>&1 && exit 0
+	echo "installing failed; see $log"
 fi
 echo "missing for some tests (install with: apt-get install $*)"
 exit 0

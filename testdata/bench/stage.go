@@ -13,10 +13,13 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The ways to a command on the same sshd.
@@ -245,10 +248,20 @@ func (s *stage) ssh(way string, command string, flags ...string) *exec.Cmd {
 	return exec.Command("ssh", append(append(all, args...), command)...)
 }
 
-// settle waits until the servers have reaped their children, whose CPU counts only then.
+// settle waits until the servers have reaped their children, whose CPU counts only then, and reaps what clients left behind.
 func (s *stage) settle() {
+	servers := []int{s.target.cmd.Process.Pid, s.jump.cmd.Process.Pid, s.gateway.cmd.Process.Pid}
 	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if s.target.children() == 0 && s.jump.children() == 0 {
+		left := 0
+		for _, pid := range childrenOf(os.Getpid()) {
+			if slices.Contains(servers, pid) {
+				continue
+			}
+			if _, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); err == nil {
+				left++
+			}
+		}
+		if left == 0 && len(childrenOf(s.target.cmd.Process.Pid)) == 0 && len(childrenOf(s.jump.cmd.Process.Pid)) == 0 {
 			return
 		}
 	}
@@ -286,9 +299,19 @@ func (s *server) cpu() time.Duration {
 	return time.Duration(ticks)*10*time.Millisecond + s.other.cpu()
 }
 
-func (s *server) children() int {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", s.cmd.Process.Pid, s.cmd.Process.Pid))
-	return len(bytes.Fields(data))
+// childrenOf lists a process's children, whichever of its threads made them.
+func childrenOf(pid int) []int {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	var all []int
+	for _, list := range lists {
+		data, _ := os.ReadFile(list)
+		for _, field := range strings.Fields(string(data)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				all = append(all, child)
+			}
+		}
+	}
+	return all
 }
 
 func freePort() (int, error) {
