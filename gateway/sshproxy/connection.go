@@ -16,6 +16,10 @@ import (
 // farewellTime is how long an ended session may take to show why; the door shuts it for good soon after.
 const farewellTime = 500 * time.Millisecond
 
+// maxRefusing is how many channels of one connection may wait to be refused. Refusing writes, so they pile up only when the
+// client does not read.
+const maxRefusing = 256
+
 // connection is one SSH connection of a contractor who has logged in: the outer one to the gateway, or one inside a jump.
 // It carries at most one session and one connection to the target, both made when the first channel needs them.
 type connection struct {
@@ -34,6 +38,8 @@ type connection struct {
 	channels slots
 	numbers  atomic.Uint32
 	handlers sync.WaitGroup // of channels, counted by begin
+	handling slots          // the same with a ceiling: channels in use and those being refused
+	flooded  sync.Once
 
 	reaching sync.Mutex // held while the session is opened, so that channels opened together share it; taken before mu
 
@@ -47,7 +53,7 @@ type connection struct {
 
 func newConnection(p *Proxy, ctx context.Context, client ssh.Conn, who identity.Principal) *connection {
 	return &connection{proxy: p, ctx: ctx, client: client, principal: who, channels: newSlots(p.cfg.Limits.Channels),
-		live: make(map[*channel]struct{}), noted: make(map[notice]bool)}
+		handling: newSlots(p.cfg.Limits.Channels + maxRefusing), live: make(map[*channel]struct{}), noted: make(map[notice]bool)}
 }
 
 // addressOf reads what the user name of an outer connection addresses.
@@ -136,15 +142,25 @@ func (c *connection) join(nc ssh.NewChannel, l *link) {
 	ch.run(requests, answers)
 }
 
-// begin counts one more channel handler, whose end calls handlers.Done; false once the connection has ended.
+// begin counts one more channel handler, whose end calls done; false once the connection has ended. A client that opens
+// channels faster than it hears them refused loses the connection.
 func (c *connection) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
 		return false
 	}
+	if !c.handling.take() {
+		c.flooded.Do(func() { go c.client.Close() })
+		return false
+	}
 	c.handlers.Add(1)
 	return true
+}
+
+func (c *connection) done() {
+	c.handling.give()
+	c.handlers.Done()
 }
 
 // enlist makes a channel part of the session, so that it is told when that ends.

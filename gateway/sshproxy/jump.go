@@ -105,7 +105,7 @@ func (c *connection) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.
 			continue
 		}
 		go func() {
-			defer c.handlers.Done()
+			defer c.done()
 			defer c.proxy.guard("channel", func() { c.client.Close() })
 			c.serveChannel(nc)
 		}()

@@ -156,7 +156,7 @@ func (c *peer) serveChannel(sc *ssh.ServerConn, nc ssh.NewChannel) {
 		nc.Reject(ssh.ConnectionFailed, noticeOver.en)
 		return
 	}
-	defer conn.handlers.Done()
+	defer conn.done()
 	switch {
 	case nc.ChannelType() == "direct-tcpip" && !conn.named:
 		conn.serveForward(nc, first && c.proxy.cfg.Now().Sub(c.loggedIn) < jumpWindow)
