@@ -28,7 +28,13 @@ func (r *reader) plain(p *program, argv []word) {
 func (r *reader) operands(p *program, argv []word, args arguments) {
 	files := args.operands
 	if !args.any(p.unless...) {
-		files = files[min(p.skip, len(files)):]
+		skipped := min(p.skip, len(files))
+		for _, w := range files[:skipped] {
+			if w.splits() {
+				r.apply(p.operands, argv, w)
+			}
+		}
+		files = files[skipped:]
 	}
 	last := len(files) - 1
 	if p.last == "" || args.any("-t", "--target-directory") {
@@ -191,7 +197,7 @@ func (r *reader) next(p *program, argv []word, i int, option string, args *argum
 		args.given[option] = true
 		return 0
 	}
-	if argv[i].loose {
+	if argv[i].loose || argv[i].wild && argv[i].mayBeOption() {
 		r.anyOption(p, argv) // several words may come out of it
 	}
 	r.value(p, argv, option, argv[i], args)

@@ -99,7 +99,7 @@ func (r *reader) findValue(argv []word, i int) *word {
 		return nil
 	}
 	w := argv[i]
-	if w.dynamic && w.loose || w.wild && !strings.ContainsAny(w.suffix, "./") {
+	if w.loose || w.wild && !strings.ContainsAny(w.suffix, "./") {
 		r.opaque("an argument that may be an action of find")
 	}
 	return &argv[i]
@@ -111,6 +111,9 @@ func (r *reader) findCommand(argv []word, i int) int {
 	for ; i < len(argv); i++ {
 		if argv[i].is(";") || argv[i].is("+") && len(command) > 0 && command[len(command)-1].text == "{}" {
 			break
+		}
+		if !argv[i].fixed() && (argv[i].mayBe(";") || argv[i].mayBe("+")) {
+			r.opaque("an argument that may end a command of find")
 		}
 		command = append(command, filled(argv[i], "{}"))
 	}

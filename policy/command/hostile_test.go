@@ -98,3 +98,34 @@ func TestTextThatAnotherShellRunsIsOpaque(t *testing.T) {
 		{"echo x >>!y", another},
 	})
 }
+
+func TestOneWordThatBecomesSeveralBringsNoOptionAlong(t *testing.T) {
+	check(t, []lineCase{
+		{"sort -k {1,-o,y} x", "opaque: an argument that may be an option of sort"},
+		{"sort -t * x", "opaque: an argument that may be an option of sort"},
+		{"find . -name {x,-delete,-name,y.z}", "opaque: an argument that may be an action of find"},
+		{"timeout 7{,z} ls", "opaque: an argument that may be a command"},
+		{"timeout 7* ls", "opaque: an argument that may be a command"},
+		{"head -n {1,2} x", "read x"},
+		{"grep {a,b} x", "read #; read {a,b}; read x"},
+		{"ls a{b,c} {1..3}", "read a{b,c}; read {1..3}"},
+		{"find . -name '*.log' -o -name *.txt", "read ."},
+		{"find . -name [-.]delete", "opaque: an argument that may be an action of find"},
+	})
+}
+
+func TestACommandWithinACommandEndsWhereItSeemsTo(t *testing.T) {
+	const ends = "opaque: an argument that may end a command of find"
+	check(t, []lineCase{
+		{"x=';'; find . -exec echo \"$x\" -delete -exec echo \\;", ends},
+		{"x='+'; find . -exec echo {} \"$x\" -delete -exec echo \\;", ends},
+		{"find . -exec echo [\\;] -delete -exec echo \\;", ends},
+		{"find . -exec echo {\\;,x} -delete -exec echo \\;", ends},
+		{"find . -exec grep -l \"x$y\" {} +", "read .; read #"},
+		{"echo rm | xargs --replace=ls ls x", "opaque: xargs"},
+		{"echo ee | xargs -ir tr x", "opaque: xargs"},
+		{"x=ls; echo rm | xargs -I \"$x\" ls y", "opaque: xargs"},
+		{"echo y | xargs -I% -n1 sort x -o", "opaque: xargs"},
+		{"ls | xargs -I % cat %", "read ls; read #"},
+	})
+}

@@ -21,6 +21,17 @@ type word struct {
 // fixed says that the value is known.
 func (w word) fixed() bool { return !w.dynamic && !w.wild && !w.pipe }
 
+// splits says that several words may come out of it, or none.
+func (w word) splits() bool { return w.loose || w.wild }
+
+// mayBe says that the value could be this.
+func (w word) mayBe(text string) bool {
+	if w.fixed() {
+		return w.text == text
+	}
+	return w.loose || strings.HasPrefix(text, w.prefix) && strings.HasSuffix(text[len(w.prefix):], w.suffix)
+}
+
 // is says that the word is known to be exactly this.
 func (w word) is(text string) bool { return w.fixed() && w.text == text }
 
@@ -119,7 +130,10 @@ func (s *spell) bare(text string, first bool) {
 			s.known.WriteByte(text[i])
 		case c == '*' || c == '?' || c == '[' && (s.many || strings.Contains(text[i:], "]")) || c == '{' && braces:
 			s.word.wild = true
+			s.word.loose = s.word.loose || c == '{'
 			s.gap()
+		case s.word.wild && strings.IndexByte("]},", c) >= 0:
+			s.gap() // what came before stands within brackets
 		default:
 			s.known.WriteByte(c)
 		}

@@ -14,7 +14,11 @@ func (r *reader) wrapped(p *program, argv []word) {
 	for p.assigns && len(rest) > 0 && r.environment(rest[0]) {
 		rest = rest[1:]
 	}
-	rest = rest[min(p.skip, len(rest)):]
+	skipped := min(p.skip, len(rest))
+	if slices.ContainsFunc(rest[:skipped], word.splits) {
+		r.opaque("an argument that may be a command")
+	}
+	rest = rest[skipped:]
 	if len(rest) == 0 || args.flagged(p, shows) {
 		r.need(policy.Read, r.line(argv))
 		return
@@ -30,27 +34,22 @@ func (r *reader) xargs(p *program, argv []word) {
 		r.need(policy.Read, r.line(argv))
 		return
 	}
-	marker := args.marker()
-	if marker == "" {
+	marker, ok := args.values["-I"]
+	switch {
+	case !ok:
 		r.run(append(rest, unknown))
 		return
+	case !marker.fixed() || args.any(appending...):
+		r.opaque("xargs")
 	}
 	for i := range rest {
-		rest[i] = filled(rest[i], marker)
+		rest[i] = filled(rest[i], marker.text)
 	}
 	r.run(rest)
 }
 
-// marker is what xargs puts arguments in place of, "" when it appends them.
-func (a arguments) marker() string {
-	if w, ok := a.values["-I"]; ok {
-		return w.text
-	}
-	if a.any("-i", "--replace") {
-		return "{}"
-	}
-	return ""
-}
+// appending are the options with which xargs forgets a marker, if they come after it.
+var appending = []string{"-n", "--max-args", "-L", "-l", "--max-lines"}
 
 // filled is a word in which a marker stands for something that is not known.
 func filled(w word, marker string) word {
