@@ -53,6 +53,7 @@ type Door struct {
 
 	catalogue atomic.Pointer[revisionCatalogue] // the command catalogue of the engine's current revision
 	changed   atomic.Bool                       // a policy, directory, lease or revocation change waits for the sweep
+	changes   atomic.Uint64                     // how many there were, so that a decision knows whether it is still the latest word
 	wake      chan struct{}                     // capacity 1; nudges the sweep
 
 	answering sync.Mutex // one approval answer at a time, so that the lease cache follows the store
@@ -156,8 +157,21 @@ func (d *Door) Serve(ctx context.Context) error {
 	}
 }
 
-// Recheck has every live session decided again at once.
+// Recheck has every live session decided again at once, because something that decisions depend on has changed.
 func (d *Door) Recheck() {
+	d.changes.Add(1)
+	d.nudge()
+}
+
+// recheckSince does it for what began to count only now and was decided when there had been that many changes: the sweep of
+// a later change may have missed it.
+func (d *Door) recheckSince(changes uint64) {
+	if d.changes.Load() != changes {
+		d.nudge()
+	}
+}
+
+func (d *Door) nudge() {
 	d.changed.Store(true)
 	select {
 	case d.wake <- struct{}{}:

@@ -9,9 +9,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -520,6 +522,53 @@ func TestRevokingALeaseEndsWhatRunsUnderIt(t *testing.T) {
 	check(t, err)
 	check(t, h.door.RevokeLease(t.Context(), h.as("mika"), leases[0].ID))
 	h.ended(s)
+}
+
+// TestALeaseRevokedWhileItsCommandIsDecidedEndsIt: the sweep that the revocation wakes finds nothing running yet.
+func TestALeaseRevokedWhileItsCommandIsDecidedEndsIt(t *testing.T) {
+	var sweeps atomic.Int64
+	var between atomic.Pointer[func()] // after the decision, before the command counts as running
+	h := newHouse(t, func(cfg *access.Config) {
+		now := cfg.Now
+		cfg.Now = func() time.Time {
+			switch caller() {
+			case "(*Door).sweep":
+				sweeps.Add(1)
+			case "(*Session).Authorize":
+				if f := between.Swap(nil); f != nil {
+					(*f)()
+				}
+			}
+			return now()
+		}
+	})
+	s := h.open("ken", "db1")
+	op := exec("./long")
+	_, err := s.Authorize(t.Context(), op)
+	refusal, _ := errors.AsType[*access.Refusal](err)
+	leases, err := h.door.Approve(t.Context(), h.as("mika"), refusal.Request, 0, "ok")
+	check(t, err)
+	revoke := func() {
+		check(t, h.door.RevokeLease(t.Context(), h.as("mika"), leases[0].ID))
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for from := sweeps.Load(); sweeps.Load() < from+2; {
+			<-tick.C
+		}
+	}
+	between.Store(&revoke)
+	if _, err := s.Authorize(t.Context(), op); err != nil {
+		return // refused after all: as good
+	}
+	h.ended(s)
+}
+
+// caller is the function of the package under test that called the caller's caller: "(*Door).sweep".
+func caller() string {
+	pcs := make([]uintptr, 1)
+	runtime.Callers(3, pcs)
+	frame, _ := runtime.CallersFrames(pcs).Next()
+	return frame.Function[strings.LastIndexByte(frame.Function, '/')+len("/access."):]
 }
 
 func TestADeniedRequestOpensNothing(t *testing.T) {

@@ -62,6 +62,7 @@ func (s *Session) Authorize(ctx context.Context, op Operation) (*Grant, error) {
 	if s.ctx.Err() != nil {
 		return nil, &Refusal{Effect: policy.Deny, Reasons: []policy.Reason{notOpen}}
 	}
+	changes := s.door.changes.Load()
 	c, err := s.classify(op)
 	if err != nil {
 		return nil, err
@@ -84,6 +85,7 @@ func (s *Session) Authorize(ctx context.Context, op Operation) (*Grant, error) {
 	}
 	s.grants[g] = struct{}{}
 	s.weaken(c.label)
+	s.door.recheckSince(changes)
 	return g, nil
 }
 

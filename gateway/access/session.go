@@ -73,6 +73,7 @@ type Session struct {
 // Open decides whether the principal may reach the target at all and, if so, opens a recorded session. A *Refusal says
 // no; any other error means the gateway could not open one, and nothing was let through.
 func (d *Door) Open(ctx context.Context, req Request) (*Session, error) {
+	changes := d.changes.Load()
 	dir := d.cfg.Directory.Current()
 	action := policy.Action{Protocol: req.Protocol, Operation: connectOperation(req.Protocol)}
 	target, known := dir.Target(req.Target)
@@ -96,6 +97,7 @@ func (d *Door) Open(ctx context.Context, req Request) (*Session, error) {
 		d.release(req.Principal.Person)
 		return nil, err
 	}
+	d.recheckSince(changes)
 	return s, nil
 }
 
@@ -221,8 +223,6 @@ func (d *Door) openSession(ctx context.Context, req Request, target directory.Ta
 	d.mu.Lock()
 	d.live[s.id] = s
 	d.mu.Unlock()
-	// A change between the decision and the line above would have missed this session.
-	d.Recheck()
 	return s, nil
 }
 
