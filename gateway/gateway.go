@@ -192,10 +192,18 @@ func (g *Gateway) listenSocket() error {
 	path := g.path(socketFile)
 	// The lock on the folder says no other gateway runs, so a socket found here is a leftover.
 	os.Remove(path)
-	var err error
-	if g.socket, err = net.Listen("unix", path); err != nil {
-		return fmt.Errorf("the folder's socket: %w (a path over 107 bytes is too long for a socket)", err)
+	short, done, err := console.SocketPath(path)
+	if err != nil {
+		return fmt.Errorf("the folder's socket: %w", err)
 	}
+	defer done()
+	l, err := net.Listen("unix", short)
+	if err != nil {
+		return fmt.Errorf("the folder's socket: %w", err)
+	}
+	// Removing it is ours: by the path it was bound to, the listener may no longer find it.
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	g.socket = l
 	return os.Chmod(path, 0o600)
 }
 
@@ -233,6 +241,7 @@ func (g *Gateway) Close() error {
 	}
 	if g.socket != nil {
 		g.socket.Close()
+		os.Remove(g.path(socketFile))
 		g.socket = nil
 	}
 	if g.lock != nil {

@@ -49,12 +49,8 @@ func (c *clock) set(now time.Time) {
 
 func initFolder(t *testing.T) string {
 	t.Helper()
-	// A socket's path is short, so the folder stands close to the root.
-	dir, err := os.MkdirTemp("", "sekisho")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	// Deeper than the 107 bytes that a socket's path may have.
+	dir := filepath.Join(t.TempDir(), strings.Repeat("deep", 30))
 	must(t, gateway.Init(gateway.Config{Dir: dir, ListenSSH: "127.0.0.1:0", ListenHTTPS: "127.0.0.1:0"}, time.Now))
 	return dir
 }

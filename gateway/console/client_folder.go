@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 )
 
 // BootstrapClient speaks to the folder's socket: status, and the first admin's way in.
@@ -14,8 +17,13 @@ type BootstrapClient struct{ http *http.Client }
 // NewBootstrapClient makes a client of the unix socket at path.
 func NewBootstrapClient(path string) *BootstrapClient {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		short, done, err := SocketPath(path)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
 		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
+		return d.DialContext(ctx, "unix", short)
 	}
 	return &BootstrapClient{&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
 }
@@ -66,4 +74,20 @@ func (c *BootstrapClient) post(ctx context.Context, path string, body, into any)
 		return err
 	}
 	return read(resp, into)
+}
+
+// maxSocketPath is the longest path the kernel takes for a unix socket (unix(7): 108 bytes with its end).
+const maxSocketPath = 107
+
+// SocketPath gives a path to a unix socket that the kernel takes however deep the folder lies: a long one goes through an
+// open descriptor of the folder. done closes that once the socket is bound or connected.
+func SocketPath(path string) (short string, done func(), err error) {
+	if len(path) <= maxSocketPath {
+		return path, func() {}, nil
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return "", nil, err
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), filepath.Base(path)), func() { dir.Close() }, nil
 }
