@@ -110,7 +110,7 @@ func (r *reader) anyOption(p *program, argv []word) {
 		}
 	}
 	more := p.strict
-	for _, e := range []effect{reads, writes, deletes, runs, admins, hides, shows, names} {
+	for _, e := range []effect{reads, writes, deletes, runs, admins, hides, shows, names, numbers} {
 		switch {
 		case !could[e] || e == p.also:
 		case e == p.operands || e == p.last || e == reads:

@@ -108,6 +108,10 @@ func (r *reader) apply(e effect, argv []word, w word) {
 		r.opaque(argv[0].text)
 	case names:
 		r.named(w)
+	case numbers:
+		if !w.number() {
+			r.opaque("arithmetic on variables")
+		}
 	}
 }
 
@@ -117,7 +121,7 @@ func (r *reader) named(w word) {
 		r.opaque("an assignment that cannot be told")
 		return
 	}
-	r.assigned(w.text)
+	r.assigned(w.text, unknown)
 }
 
 // commandLine names a command that runs: quoted, or by the whole line's hash when part of it is not known.

@@ -30,9 +30,10 @@ const (
 	hides   effect = "opaque"  // the line becomes opaque
 	shows   effect = "show"    // the command after it is not run, only shown
 	names   effect = "name"    // the word is a shell variable that gets a value
+	numbers effect = "number"  // the word is evaluated: unless it is a number, the line becomes opaque
 )
 
-var effects = []effect{nothing, reads, writes, deletes, runs, admins, hides, shows, names}
+var effects = []effect{nothing, reads, writes, deletes, runs, admins, hides, shows, names, numbers}
 
 // kind is how a program's arguments are read.
 type kind string

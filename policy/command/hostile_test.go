@@ -129,3 +129,60 @@ func TestACommandWithinACommandEndsWhereItSeemsTo(t *testing.T) {
 		{"ls | xargs -I % cat %", "read ls; read #"},
 	})
 }
+
+func TestATestDoesNotEvaluate(t *testing.T) {
+	const runs = "opaque: a test that may run code"
+	check(t, []lineCase{
+		{`op=-v; [ "$op" x ]`, runs},
+		{`op=-v; [ ! "$op" 'a[$(rm x)]' ]`, runs},
+		{`op=-v; [ x -a "$op" 'a[$(rm x)]' ]`, runs},
+		{`op=-v; test \( "$op" 'a[$(rm x)]' \)`, runs},
+		{`[ -t 'path[$(rm x)]' ]`, runs},
+		{`[[ -t 'path[$(rm x)]' ]]`, runs},
+		{`x='path[$(rm x)]'; [ -t "$x" ]`, runs},
+		{`[ -t 0 ] && [[ -t 1 ]]`, "read [ -t 0 ]; read [[ -t 1 ]]"},
+		{`[ ! "$a" ] || [ "$a" ]`, `read [ '!' "$a" ]; read [ "$a" ]`},
+		{`[ -n "$a" -a "$b" = "$c" -o 1 -lt "$d" ]`, `read [ -n "$a" -a "$b" = "$c" -o 1 -lt "$d" ]`},
+	})
+}
+
+func TestNumbersAreNotEvaluated(t *testing.T) {
+	const evaluated = "opaque: arithmetic on variables"
+	check(t, []lineCase{
+		{"OPTIND='a[$(rm x)]'", evaluated},
+		{"RANDOM='a[$(rm x)]' ls", evaluated},
+		{"OPTIND+='a[$(rm x)]'", evaluated},
+		{"OPTIND[0]='a[$(rm x)]'", evaluated},
+		{"export SECONDS='path[$(rm x)]'", evaluated},
+		{"readonly LINENO=$x", evaluated},
+		{"for HISTCMD in 'a[$(rm x)]'; do :; done", evaluated},
+		{"read OPTIND <<< 'a[$(rm x)]'", evaluated},
+		{"mapfile -t RANDOM < x", evaluated},
+		{": ${SRANDOM:=x}", evaluated},
+		{"env COLUMNS='path[$(rm x)]' ls", evaluated},
+		{"wait -p OPTIND", evaluated},
+		{"exit 'path[$(rm x)]'", evaluated},
+		{"x='path[$(rm x)]'; exit $x", "opaque: an argument that may be an option of exit"},
+		{"x='path[$(rm x)]'; exit \"1$x\"", evaluated},
+		{"exit '-path[$(rm x)]'", "opaque: the option -p of exit"},
+		{"f() { return 'path[$(rm x)]'; }; f", evaluated},
+		{"shift 'path[$(rm x)]'", evaluated},
+		{"while ls; do break 'path[$(rm x)]'; done", evaluated},
+		{"while ls; do continue 'path[$(rm x)]'; done", evaluated},
+		{"logout 'path[$(rm x)]'", evaluated},
+		{"read -t 'path[$(rm x)]' y", evaluated},
+		{"read -n 'path[$(rm x)]' y", evaluated},
+		{"ls; exit $?", "read ls; read exit $?"},
+		{"f() { return 3; }; f; exit \"$?\"", `read return 3; read f; read exit "$?"`},
+		{"OPTIND=1; COLUMNS=200 ps aux", "read ps aux"},
+		{"read -t 0.5 -n 3 y", "read read -t 0.5 -n 3 y"},
+	})
+}
+
+func TestVariablesThatChooseProgramsAreOpaque(t *testing.T) {
+	for _, name := range []string{
+		"GREP", "STTY", "ARGV0", "TERMINFO_DIRS", "PROMPT4", "module_path", "GETCONF_DIR", "TEXTDOMAINDIR", "OPENSSL_CONF",
+	} {
+		check(t, []lineCase{{name + "=x ls", "opaque: setting " + name}})
+	}
+}

@@ -170,7 +170,7 @@ func (r *reader) command(cmd syntax.Command) {
 func (r *reader) loop(cmd *syntax.ForClause) {
 	switch loop := cmd.Loop.(type) {
 	case *syntax.WordIter:
-		r.assigned(loop.Name.Value)
+		r.assigned(loop.Name.Value, unknown)
 		for _, w := range loop.Items {
 			r.word(w)
 		}
@@ -239,7 +239,7 @@ func (r *reader) test(x syntax.TestExpr) {
 		r.opaque(anotherShell)
 		r.test(x.X)
 	case *syntax.UnaryTest:
-		if x.Op == syntax.TsVarSet || x.Op == syntax.TsRefVar {
+		if x.Op == syntax.TsVarSet || x.Op == syntax.TsRefVar || x.Op == syntax.TsFdTerm && !r.number(x.X) {
 			r.opaque("a test that may run code")
 		}
 		r.test(x.X)
@@ -318,7 +318,7 @@ func (r *reader) operator(p *syntax.ParamExp) {
 	case syntax.OtherParamOps:
 		r.opaque("a variable that is evaluated")
 	case syntax.AssignUnset, syntax.AssignUnsetOrNull:
-		r.assigned(p.Param.Value)
+		r.assigned(p.Param.Value, unknown)
 	case syntax.AlternateUnset, syntax.AlternateUnsetOrNull, syntax.DefaultUnset, syntax.DefaultUnsetOrNull,
 		syntax.ErrorUnset, syntax.ErrorUnsetOrNull:
 	default:

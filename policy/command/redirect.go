@@ -11,7 +11,7 @@ import (
 // redirect reads one redirection. Network paths of bash are opaque, and so is a file that could turn out to be one.
 func (r *reader) redirect(d *syntax.Redirect) {
 	if d.N != nil && strings.HasPrefix(d.N.Value, "{") {
-		r.assigned(strings.Trim(d.N.Value, "{}"))
+		r.assigned(strings.Trim(d.N.Value, "{}"), unknown)
 	}
 	switch d.Op {
 	case syntax.Hdoc, syntax.DashHdoc:

@@ -12,21 +12,33 @@ import (
 // powerful are the variables, by name, beginning and end, that decide which programs run or make them run code.
 var (
 	powerful = []string{
-		"ENV", "HOME", "SHELL", "SHELLOPTS", "BASHOPTS", "BROWSER", "VISUAL", "PS0", "PS1", "PS2", "PS3", "PS4", "PROMPT",
-		"RPROMPT", "NULLCMD", "READNULLCMD", "ZDOTDIR", "HISTFILE", "TERMINFO", "TERMCAP", "INPUTRC", "FCEDIT", "EXECIGNORE",
-		"GLOBIGNORE", "POSIXLY_CORRECT", "MAKEFLAGS", "MAIL", "RUSTC_WRAPPER", "CC", "CXX", "TZDIR", "LOCALDOMAIN",
-		"path", "fpath", "cdpath", "prompt", "psvar", "fignore", "mailpath", "manpath", "aliases", "functions", "commands",
-		"galiases", "saliases", "options",
+		"ENV", "HOME", "SHELL", "SHELLOPTS", "BASHOPTS", "BROWSER", "VISUAL", "PS0", "PS1", "PS2", "PS3", "PS4", "RPROMPT",
+		"NULLCMD", "READNULLCMD", "ZDOTDIR", "HISTFILE", "TERMCAP", "INPUTRC", "FCEDIT", "EXECIGNORE", "GLOBIGNORE",
+		"POSIXLY_CORRECT", "MAKEFLAGS", "MAIL", "RUSTC_WRAPPER", "CC", "CXX", "TZDIR", "LOCALDOMAIN", "ARGV0", "STTY", "GREP",
+		"GZIP", "GETCONF_DIR", "HISTCHARS", "histchars", "path", "fpath", "cdpath", "prompt", "psvar", "fignore", "mailpath",
+		"manpath", "module_path", "aliases", "functions", "commands", "galiases", "saliases", "options",
 	}
 	powerfulPrefixes = []string{
 		"LD_", "DYLD_", "BASH_", "GIT_", "PYTHON", "PERL", "RUBY", "LESS", "SSH_", "SUDO_", "GCONV_", "MALLOC_", "GLIBC_",
-		"TAR_", "RSYNC_", "SYSTEMD_", "ZSH", "NPM_CONFIG_", "npm_config_",
+		"TAR_", "RSYNC_", "SYSTEMD_", "ZSH", "NPM_CONFIG_", "npm_config_", "PROMPT", "TERMINFO", "TEXTDOMAIN", "OPENSSL_",
 	}
 	powerfulSuffixes = []string{"PATH", "_COMMAND", "PAGER", "EDITOR", "OPTIONS", "_OPTS", "_functions", "_hook", "_PRELOAD"}
 )
 
-// assigned notes that a shell variable gets a value.
-func (r *reader) assigned(name string) {
+// counters are the shells' own variables that hold a number: what is assigned to them is evaluated as an expression, which
+// may run commands.
+var counters = []string{
+	"ARGC", "BASHPID", "BAUD", "COLUMNS", "DIRSTACKSIZE", "EGID", "ERRNO", "EUID", "FUNCNEST", "GID", "HISTCMD", "HISTSIZE",
+	"KEYTIMEOUT", "LINENO", "LINES", "LISTMAX", "LOGCHECK", "MAILCHECK", "OPTIND", "PPID", "RANDOM", "REPORTMEMORY",
+	"REPORTTIME", "SAVEHIST", "SECONDS", "SHLVL", "SRANDOM", "TMOUT", "TRY_BLOCK_ERROR", "TRY_BLOCK_INTERRUPT", "TTYIDLE",
+	"UID", "status",
+}
+
+// assigned notes that a shell variable gets a value, unknown when it comes from elsewhere.
+func (r *reader) assigned(name string, value word) {
+	if slices.Contains(counters, name) && !value.number() {
+		r.opaque("arithmetic on variables")
+	}
 	if !syntax.ValidName(name) {
 		r.opaque("an assignment that cannot be told")
 		return
@@ -45,13 +57,14 @@ func (r *reader) assignment(a *syntax.Assign) {
 		r.opaque("an assignment that cannot be told")
 		return
 	}
-	r.assigned(a.Name.Value)
 	if a.Index != nil && !r.number(a.Index) {
 		r.opaque("arithmetic on variables")
 	}
+	value := unknown
 	if a.Value != nil {
-		r.word(a.Value)
+		value = r.word(a.Value)
 	}
+	r.assigned(a.Name.Value, value)
 	if a.Array == nil {
 		return
 	}
@@ -79,10 +92,14 @@ func (r *reader) declaration(d *syntax.DeclClause) {
 
 // environment reads NAME=VALUE as env and sudo take it.
 func (r *reader) environment(w word) bool {
-	name, _, ok := strings.Cut(w.text, "=")
+	name, value, ok := strings.Cut(w.text, "=")
 	if !ok || !syntax.ValidName(name) {
 		return false
 	}
-	r.assigned(name)
+	if !w.fixed() {
+		r.assigned(name, unknown)
+	} else {
+		r.assigned(name, literal(value))
+	}
 	return true
 }

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"slices"
 	"strings"
 
 	"mvdan.cc/sh/v3/expand"
@@ -20,6 +21,14 @@ type word struct {
 
 // fixed says that the value is known.
 func (w word) fixed() bool { return !w.dynamic && !w.wild && !w.pipe }
+
+// number says that the value is a number whatever happens.
+func (w word) number() bool {
+	if !w.fixed() {
+		return slices.Contains([]string{"$?", "$#", "$$"}, strings.Trim(w.text, `"`))
+	}
+	return w.text != "" && strings.Trim(w.text, "0123456789.") == ""
+}
 
 // splits says that several words may come out of it, or none.
 func (w word) splits() bool { return w.loose || w.wild }

@@ -102,18 +102,3 @@ func (r *reader) trap(argv []word) {
 	}
 	r.need(policy.Read, r.line(argv))
 }
-
-// condition reads test and [. Its -v and -R evaluate what they are given.
-func (r *reader) condition(argv []word) {
-	operands := argv[1:]
-	if n := len(operands); n > 0 && operands[n-1].is("]") {
-		operands = operands[:n-1]
-	}
-	for i, w := range operands {
-		unary := i == 0 && len(operands) == 2
-		if w.is("-v") || w.is("-R") || w.loose || unary && w.mayBeOption() && !w.fixed() {
-			r.opaque("a test that may run code")
-		}
-	}
-	r.need(policy.Read, r.line(argv))
-}
