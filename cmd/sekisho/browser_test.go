@@ -60,16 +60,13 @@ func (d *trial) browser(person, language string) *browser {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.DisableGPU, chromedp.ExecPath(prepared.Path),
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.DisableGPU, chromedp.NoSandbox, chromedp.ExecPath(prepared.Path),
 		chromedp.NoInheritEnv, chromedp.Env(prepared.Env...), chromedp.Flag("lang", language), chromedp.Flag("accept-lang", language),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true))
 	for _, arg := range prepared.Args {
 		if profile, ok := strings.CutPrefix(arg, "--user-data-dir="); ok {
 			options = append(options, chromedp.UserDataDir(profile))
 		}
-	}
-	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox)
 	}
 	allocator, stopAllocator := chromedp.NewExecAllocator(ctx, options...)
 	d.t.Cleanup(stopAllocator)
