@@ -256,7 +256,7 @@ func vendorCommand(set *settings) *cobra.Command {
 	list := &cobra.Command{Use: "list", Short: "list the vendors", Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
 			return printAll(set, cmd, []string{"VENDOR", "TYPE", "PARENT", "CONTRACT UNTIL", "PEOPLE", "STATE"}, c.Vendors(ctx), func(v console.Vendor) []string {
-				return []string{v.ID, v.Type, v.Parent, v.Contract.Until.Local().Format("2006-01-02"), strings.Join(v.People, " "), vendorState(v)}
+				return []string{v.ID, v.Type, v.Parent, lastDay(v.Contract.Until), strings.Join(v.People, " "), vendorState(v)}
 			})
 		})
 	}}
@@ -271,6 +271,9 @@ func vendorCommand(set *settings) *cobra.Command {
 	}}
 	return parent("vendor", "vendors: list, show, cut off, restore", list, show, cutOffCommand(set), restoreCommand(set))
 }
+
+// lastDay is the last day of a contract that ends at this instant.
+func lastDay(until time.Time) string { return until.Add(-time.Second).Local().Format("2006-01-02") }
 
 func vendorState(v console.Vendor) string {
 	if v.CutOff != nil {
@@ -290,7 +293,7 @@ func showVendor(set *settings, cmd *cobra.Command, v console.Vendor) error {
 	}
 	for _, line := range [][]string{
 		{"vendor", v.ID}, {"name", strings.Trim(v.Name.EN+" "+v.Name.JA, " ")}, {"type", v.Type}, {"chain", strings.Join(v.Chain, " < ")},
-		{"contract", v.Contract.From.Local().Format("2006-01-02") + " – " + v.Contract.Until.Local().Format("2006-01-02")},
+		{"contract", v.Contract.From.Local().Format("2006-01-02") + " – " + lastDay(v.Contract.Until)},
 		{"networks", strings.Join(networks, " ")}, {"windows", strings.Join(v.Windows, " ")}, {"targets", strings.Join(v.Targets, " ")},
 		{"approvers", strings.Join(v.Approvers, " ")}, {"people", strings.Join(v.People, " ")}, {"state", vendorState(v)},
 	} {
