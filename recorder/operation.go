@@ -5,10 +5,12 @@ type Operation struct {
 	Kind     string `json:"kind"`              // ssh.exec | ssh.shell | ssh.subsystem | http.request
 	Command  string `json:"command,omitempty"` // the command line or subsystem name, secrets masked
 	Terminal bool   `json:"terminal,omitempty"`
-	Term     string `json:"term,omitempty"` // TERM of the terminal
-	Size     string `json:"size,omitempty"` // COLSxROWS of the terminal
-	Enforced string `json:"enforced,omitempty"`
-	Decision string `json:"decision,omitempty"`
+	// Env are the variables that the contractor's client set, as far as they were passed on.
+	Env      map[string]string `json:"env,omitempty"`
+	Term     string            `json:"term,omitempty"` // TERM of the terminal
+	Size     string            `json:"size,omitempty"` // COLSxROWS of the terminal
+	Enforced string            `json:"enforced,omitempty"`
+	Decision string            `json:"decision,omitempty"`
 }
 
 // ExitStatus is the Data of a KindExit entry: what ran on the channel is over. Either Status or Signal is set.

@@ -24,7 +24,8 @@ type channel struct {
 
 	// Of the request loop.
 	terminal  terminal
-	variables int
+	asked     int               // variables
+	variables map[string]string // that the target was given
 
 	// replying is held from sending a request to the target until its answer has been passed on, and while closing:
 	// otherwise the close of a quick command overtakes the answer to its exec. It guards the fields below.
@@ -48,7 +49,7 @@ type channel struct {
 
 func newChannel(c *connection, l *link, client, upstream ssh.Channel) *channel {
 	return &channel{conn: c, link: l, session: l.session, number: c.numbers.Add(1), client: client, upstream: upstream,
-		drained: make(chan struct{}), inputEnded: make(chan struct{})}
+		variables: make(map[string]string), drained: make(chan struct{}), inputEnded: make(chan struct{})}
 }
 
 // run carries the channel until the client has closed it.
@@ -145,11 +146,12 @@ func (ch *channel) openTerminal(req *ssh.Request) {
 
 func (ch *channel) setVariable(req *ssh.Request) {
 	v, passed := parseVariable(req.Payload)
-	ch.variables++
-	if !passed || ch.variables > maxEnv || ch.taken() {
+	ch.asked++
+	if !passed || ch.asked > maxEnv || ch.taken() {
 		reply(req, false)
 		return
 	}
+	ch.variables[v.Name] = v.Value
 	ch.relay(req, ssh.Marshal(v))
 }
 
@@ -254,7 +256,7 @@ func (ch *channel) launch(req *ssh.Request, grant *access.Grant) bool {
 // startEntry says in the recording what begins; the door has masked the line.
 func (ch *channel) startEntry(op access.Operation, grant *access.Grant) []byte {
 	entry := recorder.Operation{Kind: op.Kind, Command: grant.Line(), Terminal: op.Terminal, Enforced: grant.Label(),
-		Decision: grant.Decision().ID}
+		Decision: grant.Decision().ID, Env: ch.variables}
 	if op.Terminal {
 		entry.Term, entry.Size = ch.terminal.Term, ch.terminal.window().String()
 	}

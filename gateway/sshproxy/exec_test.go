@@ -7,15 +7,20 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/sekisho/sekisho/gateway/identity"
+	"github.com/sekisho/sekisho/recorder"
 )
 
 // ways are both forms of addressing a target.
@@ -285,6 +290,49 @@ func TestOnlyTheLocaleTravels(t *testing.T) {
 		`echo "$LC_TIME|$FOO|$LD_PRELOAD"`)
 	if got.stdout != "ja_JP.UTF-8||\n" || got.stderr != "" {
 		t.Error(got)
+	}
+}
+
+// TestAnApprovedLineMeansTheSameFileTomorrow: a lease holds for the very line that was approved, and a variable from the
+// client must not let that line mean another file.
+func TestAnApprovedLineMeansTheSameFileTomorrow(t *testing.T) {
+	g := newGateway(t, setup{})
+	c := g.client(hanako)
+	const line = `cp -f /dev/null "$LC_TIME"`
+	got := c.ssh(plus(theLogin(), "db1"), line)
+	id := regexp.MustCompile(`r-[0-9A-Z]{26}`).FindString(got.stderr)
+	mika := identity.Principal{Person: "mika", Vendor: "@staff", Serial: "77", NotAfter: time.Now().Add(time.Hour),
+		MFA: identity.MFA{Method: "webauthn", At: time.Now(), UV: true}, Source: netip.MustParseAddrPort("127.0.0.1:1")}
+	if _, err := g.door.Approve(t.Context(), mika, id, 30, "a locale"); err != nil {
+		t.Fatal(err, got)
+	}
+	dir, err := os.MkdirTemp("", "orders-")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	must(t, os.Chmod(dir, 0o755)) // the target's account is another
+	file := filepath.Join(dir, "orders")
+	must(t, os.WriteFile(file, []byte("orders"), 0o666))
+	must(t, os.Chmod(file, 0o666))
+	got = c.ssh("-o", "SetEnv=LC_TIME="+file, plus(theLogin(), "db1"), line)
+	if strings.Contains(got.stderr, "sekisho:") {
+		t.Fatal(got)
+	}
+	if kept, err := os.ReadFile(file); string(kept) != "orders" {
+		t.Errorf("the lease emptied a file that nobody approved: %q, %v, %v", kept, err, got)
+	}
+}
+
+func TestTheVariablesOfACommandAreOnRecord(t *testing.T) {
+	g := newGateway(t, setup{})
+	c := g.client(hanako)
+	if got := c.ssh("-o", "SetEnv=LC_TIME=ja_JP.UTF-8 FOO=bar", plus(theLogin(), "db1"), "true"); got.code != 0 {
+		t.Fatal(got)
+	}
+	eventually(t, "the session has ended", func() bool { return len(g.events(recorder.ClassCommand, "session.end")) == 1 })
+	for _, e := range g.entries() {
+		if e.Kind == recorder.KindStart && !strings.Contains(string(e.Data), `"env":{"LC_TIME":"ja_JP.UTF-8"}`) {
+			t.Errorf("on record: %s", e.Data)
+		}
 	}
 }
 

@@ -164,6 +164,7 @@ vendors:
 people:
   hanako: {vendor: acme-maintenance, name: {en: Hanako, ja: 花子}, email: hanako@acme.example}
   ken: {vendor: kaizen, name: {en: Ken, ja: 健}, email: ken@kaizen.example}
+  mika: {vendor: "@staff", roles: [approver], name: {en: Mika, ja: 美香}, email: mika@example.com}
   admin: {vendor: "@staff", roles: [admin], name: {en: Admin, ja: 管理者}, email: admin@example.com}
 targets:
   %s

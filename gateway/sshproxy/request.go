@@ -14,7 +14,6 @@ const (
 	maxCommand  = 128 << 10 // bytes of an exec line
 	maxTermSize = 4096      // columns and rows; a replay has to draw them
 	maxEnv      = 64        // variables per channel
-	maxEnvValue = 256       // bytes of one value
 	maxModes    = 1024      // bytes of encoded terminal modes
 )
 
@@ -48,7 +47,7 @@ func parseTerminal(payload []byte) (terminal, bool) {
 	if err := ssh.Unmarshal(payload, &t); err != nil {
 		return terminal{}, false
 	}
-	return t, printable(t.Term, 128) && t.window().fits() && validModes(t.Modes)
+	return t, (t.Term == "" || terminalName.MatchString(t.Term)) && t.window().fits() && validModes(t.Modes)
 }
 
 func (t terminal) window() window { return window{t.Columns, t.Rows, t.Width, t.Height} }
@@ -77,18 +76,32 @@ type variable struct {
 	Name, Value string
 }
 
+// The variables that may go to the target, with the values they have in practice. A command line may name them, and what
+// was decided or approved is the line: a value that could be a path would make it mean any file.
 var (
-	passedVariable = regexp.MustCompile(`^(LANG|LANGUAGE|LC_[A-Z]{1,24}|COLORTERM|TERM_PROGRAM)$`)
-	passedValue    = regexp.MustCompile(`^[A-Za-z0-9_.:@/-]*$`)
+	localeName   = regexp.MustCompile(`^(LANG|LC_(ALL|ADDRESS|COLLATE|CTYPE|IDENTIFICATION|MEASUREMENT|MESSAGES|MONETARY|NAME|NUMERIC|PAPER|TELEPHONE|TIME))$`)
+	localeValue  = regexp.MustCompile(`^(|POSIX|UTF-8|(C|[a-z]{2,3}_[A-Z]{2})(\.(?i:utf-?8|euc-?[a-z]{2}|sjis|iso-?8859-?[0-9]{1,2}|gb[0-9k]{1,5}|big5))?(@[a-z]{1,16})?)$`)
+	languageList = regexp.MustCompile(`^[a-z]{2}(_[A-Z]{2})?(:[a-z]{2}(_[A-Z]{2})?){0,7}$`)
+	colorValue   = regexp.MustCompile(`^(truecolor|24bit)$`)
+
+	// terminalName is the shape of terminfo's names.
+	terminalName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9+._-]{0,63}$`)
 )
 
-// parseVariable reads an env request. passed tells whether it may go to the target: locale and terminal names, with the
-// characters such values have, so that nothing else travels in them.
+// parseVariable reads an env request. passed tells whether it may go to the target.
 func parseVariable(payload []byte) (v variable, passed bool) {
 	if err := ssh.Unmarshal(payload, &v); err != nil {
 		return variable{}, false
 	}
-	return v, passedVariable.MatchString(v.Name) && len(v.Value) <= maxEnvValue && passedValue.MatchString(v.Value)
+	switch {
+	case localeName.MatchString(v.Name):
+		return v, localeValue.MatchString(v.Value)
+	case v.Name == "LANGUAGE":
+		return v, languageList.MatchString(v.Value)
+	case v.Name == "COLORTERM":
+		return v, colorValue.MatchString(v.Value)
+	}
+	return v, false
 }
 
 // execution is the payload of exec (RFC 4254, 6.5).

@@ -15,6 +15,9 @@ func TestATerminalRequestIsChecked(t *testing.T) {
 	}
 	for name, bad := range map[string]terminal{
 		"a terminal with an escape in its name": {"x\x1b[m", 80, 24, 0, 0, ""},
+		"a terminal that would be two words":    {"xterm /srv", 80, 24, 0, 0, ""},
+		"a terminal that is a path":             {"../orders", 80, 24, 0, 0, ""},
+		"a terminal that is an option":          {"-rf", 80, 24, 0, 0, ""},
 		"more columns than can be replayed":     {"xterm", 1 << 20, 24, 0, 0, ""},
 		"more rows than can be replayed":        {"xterm", 80, 1 << 31, 0, 0, ""},
 		"a mode without its value":              {"xterm", 80, 24, 0, 0, "\x01\x00\x00"},
@@ -48,6 +51,17 @@ func TestOnlyLocaleAndTerminalVariablesPass(t *testing.T) {
 		{"LC_PAYLOAD", "() { :; }; id", false},
 		{"LANG", "a\nb", false},
 		{"LANG", strings.Repeat("a", 257), false},
+		{"LANG", "", true},
+		{"LC_CTYPE", "UTF-8", true},
+		{"LC_MESSAGES", "ja_JP.eucJP", true},
+		{"LC_TIME", "/etc/passwd", false},
+		{"LC_TIME", "../orders", false},
+		{"LC_TIME", "-rf", false},
+		{"LC_TIME", "orders.db", false},
+		{"LC_NOTE", "C", false},
+		{"LANGUAGE", "orders", false},
+		{"COLORTERM", "orders", false},
+		{"TERM_PROGRAM", "orders", false},
 	} {
 		if _, passes := parseVariable(ssh.Marshal(variable{c.name, c.value})); passes != c.passes {
 			t.Errorf("%q=%q passes: %v", c.name, c.value, passes)
