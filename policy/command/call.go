@@ -22,11 +22,14 @@ func (r *reader) call(cmd *syntax.CallExpr) {
 	for i, arg := range cmd.Args {
 		argv[i] = r.word(arg)
 	}
-	if name := argv[0]; name.fixed() && r.declared[name.text] {
+	name := argv[0]
+	function := name.fixed() && r.declared[name.text]
+	if function {
 		r.invoke(argv)
-		return
 	}
-	r.run(argv)
+	if !function || r.catalogue.lookup(name.text) != nil {
+		r.run(argv)
+	}
 }
 
 // invoke reads a call of a function that the line defines; its body was read where it stands. One that is not certainly
@@ -35,9 +38,15 @@ func (r *reader) invoke(argv []word) {
 	if !r.defined[argv[0].text] {
 		r.opaque("a function that may not be defined yet")
 	}
+	if slices.Contains(zshWords, argv[0].text) {
+		r.opaque(anotherShell)
+	}
 	r.programs = append(r.programs, texts(argv))
 	r.need(policy.Read, r.line(argv))
 }
+
+// zshWords are what zsh takes for its own whatever function has that name.
+var zshWords = []string{"-", "always", "end", "foreach", "nocorrect", "repeat"}
 
 // run reads a program and its arguments.
 func (r *reader) run(argv []word) {
@@ -76,6 +85,10 @@ func (r *reader) run(argv []word) {
 		r.trap(argv)
 	case test:
 		r.condition(argv)
+	case printf:
+		r.printf(p, argv)
+	case set:
+		r.set(argv)
 	default:
 		r.plain(p, argv)
 	}
@@ -120,6 +133,9 @@ func (r *reader) named(w word) {
 	if !w.fixed() {
 		r.opaque("an assignment that cannot be told")
 		return
+	}
+	if r.declared[w.text] { // unset takes functions, too
+		r.opaque("a function that may not be defined yet")
 	}
 	r.assigned(w.text, unknown)
 }

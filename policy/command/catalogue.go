@@ -47,9 +47,11 @@ const (
 	sed     kind = "sed"     // a script of edits
 	trap    kind = "trap"    // a handler, then signals
 	test    kind = "test"    // a condition
+	printf  kind = "printf"  // a format, then what it shows
+	set     kind = "set"     // options of the shell
 )
 
-var kinds = []kind{plain, wrapper, shell, find, xargs, sed, trap, test}
+var kinds = []kind{plain, wrapper, shell, find, xargs, sed, trap, test, printf, set}
 
 // program is one entry of the catalogue.
 type program struct {

@@ -186,3 +186,41 @@ func TestVariablesThatChooseProgramsAreOpaque(t *testing.T) {
 		check(t, []lineCase{{name + "=x ls", "opaque: setting " + name}})
 	}
 }
+
+func TestBuiltinsKeepToWhatTheyShow(t *testing.T) {
+	const evaluates = "opaque: a printf that may evaluate what it shows"
+	const undefined = "opaque: a function that may not be defined yet"
+	check(t, []lineCase{
+		{"printf %d 'path[$(rm x)]'", evaluates},
+		{"printf '%*s' 'path[$(rm x)]' y", evaluates},
+		{"printf 'a%n' IFS", evaluates},
+		{"printf '%(%F)T' 'path[$(rm x)]'", evaluates},
+		{"printf \"%$x\" y", evaluates},
+		{"printf '%s %d' 3 'path[$(rm x)]'", evaluates},
+		{"printf '%s %d' 3 4 5 'path[$(rm x)]'", evaluates},
+		{"printf '%s %d' $x 'path[$(rm x)]'", evaluates},
+		{"printf '%s %5.2f%%\\n' a 0.5 b", `read printf '%s %5.2f%%\n' a 0.5 b`},
+		{"printf '%-20s|%b\\n' \"$x\" y", `read printf '%-20s|%b\n' "$x" y`},
+		{"set -o history -o histexpand\n: 'a;rm x;'\necho !:1:s/'//:s/'//", "opaque: the option -o of set"},
+		{"set +o nocshjunkiequotes", "opaque: the option +o of set"},
+		{"set -eo posix", "opaque: the option -eo of set"},
+		{"set +A path /tmp", "opaque: the option +A of set"},
+		{"set $x", "opaque: an argument that may be an option of set"},
+		{"shopt -so histexpand", "opaque: shopt"},
+		{"bash -o histexpand -c 'ls'", "opaque: a shell"},
+		{"bash -o pipefail -c 'ls'", "read ls"},
+		{"set -euo pipefail; set +x; set -- a -A; shopt -s nullglob",
+			"read set -euo pipefail; read set +x; read set -- a -A; read shopt -s nullglob"},
+		{"hash cat=/bin/rm; cat x", "opaque: hash"},
+		{"hash -r", "read hash -r"},
+		{"exec -a rm cat x", "opaque: exec"},
+		{"coproc echo sh; read -p NULLCMD; <<< 'rm x'", "opaque: read"},
+		{"file -C -m x", "opaque: file"},
+		{"file --comp -m x", "opaque: file"},
+		{"nocorrect() { :; }; nocorrect rm x", "opaque: syntax that another shell reads differently"},
+		{"function repeat { :; }; repeat 1 rm x", "opaque: syntax that another shell reads differently"},
+		{"eval() { :; }; eval 'rm x'", "opaque: eval"},
+		{"rm() { :; }; rm x", "read :; read rm x; delete x"},
+		{"reboot() { :; }; unset reboot; reboot", undefined},
+	})
+}

@@ -75,7 +75,7 @@ func (r *reader) shell(argv []word) {
 		}
 		switch {
 		case slices.Contains([]string{"--posix", "--norc", "--noprofile", "--login"}, w.text):
-		case w.is("-o") || w.is("+o"):
+		case (w.is("-o") || w.is("+o")) && i+1 < len(argv) && harmlessOption(argv[i+1]):
 			i++
 		case len(w.text) > 1 && strings.Trim(w.text[1:], "ceuxvlfhm") == "":
 			script = script || w.text[0] == '-' && strings.Contains(w.text, "c")
