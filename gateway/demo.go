@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -59,6 +60,7 @@ type DemoReady struct {
 	Targets    []DemoTarget `json:"targets"`
 	Confined   bool         `json:"confined"` // the kernel keeps the targets' shells in their folders
 	Invites    []string     `json:"invites,omitempty"`
+	Problems   []string     `json:"problems,omitempty"` // whose SSH certificate could not be renewed, and why
 }
 
 // DemoPerson is one of the people with the files that prove them.
@@ -267,14 +269,20 @@ func (t *trial) populate(ctx context.Context) error {
 	if err := t.enrolAll(ctx); err != nil {
 		return fmt.Errorf("enrolling the demo's people: %w", err)
 	}
-	if err := t.renewAll(ctx); err != nil {
-		return err
+	// Somebody may have been revoked or cut off on purpose: the others go on.
+	problem := t.renewAll(ctx)
+	if ctx.Err() != nil {
+		return nil
 	}
 	sshConfig, err := t.writeSSHConfig()
 	if err != nil {
 		return err
 	}
-	if err := t.cfg.Ready(t.ready(sshConfig)); err != nil {
+	ready := t.ready(sshConfig)
+	if problem != nil {
+		ready.Problems = strings.Split(problem.Error(), "\n")
+	}
+	if err := t.cfg.Ready(ready); err != nil {
 		return err
 	}
 	return t.keepFresh(ctx)
@@ -283,12 +291,17 @@ func (t *trial) populate(ctx context.Context) error {
 func (t *trial) keepFresh(ctx context.Context) error {
 	tick := time.NewTicker(demoRenewal)
 	defer tick.Stop()
+	look := time.NewTicker(2 * time.Second)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-look.C:
+			if err := t.adopt(); err != nil {
+				return err
+			}
 		case <-tick.C:
-			// Somebody may have been revoked or cut off on purpose: the others go on.
 			if err := t.renewAll(ctx); err != nil && ctx.Err() == nil {
 				t.cfg.Log.Warn("renewing SSH certificates", zap.Error(err))
 			}
@@ -326,6 +339,27 @@ func (t *trial) enrolAll(ctx context.Context) error {
 		t.profiles = append(t.profiles, profile)
 	}
 	return os.WriteFile(t.path(demoPeople, "default"), []byte(demoAdmin+"\n"), 0o600)
+}
+
+// adopt takes in profiles that people have made by enrolling themselves, so that ssh_config knows them.
+func (t *trial) adopt() error {
+	if !t.cfg.Browser {
+		return nil
+	}
+	found := false
+	for _, p := range demo.People() {
+		known := slices.ContainsFunc(t.profiles, func(have *console.Profile) bool { return have.Person == p.ID })
+		profile, err := console.OpenProfile(t.path(demoPeople, p.ID))
+		if known || err != nil {
+			continue // not enrolled yet
+		}
+		t.profiles, found = append(t.profiles, profile), true
+	}
+	if !found {
+		return nil
+	}
+	_, err := t.writeSSHConfig()
+	return err
 }
 
 func inviterOf(f func(context.Context, string) (console.Invitation, error)) inviter { return f }

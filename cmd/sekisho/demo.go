@@ -92,6 +92,9 @@ orders   %[5]s
 targets  db1, build1: %[6]s
 Ctrl-C stops it; the same command resumes it.
 `, self, config, dir, r.ConsoleURL, r.OrdersURL, confined)
+	for _, problem := range r.Problems {
+		fmt.Fprintln(out, "note    ", problem)
+	}
 	for _, invite := range r.Invites {
 		fmt.Fprintln(out, "invite  ", invite)
 	}

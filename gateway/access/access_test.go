@@ -370,7 +370,9 @@ func TestARevokedPersonIsOutAtOnce(t *testing.T) {
 	s := newHouseSession(t, "hanako")
 	s.h.revoked = func(kind, id string) bool { return kind == "person" && id == "hanako" }
 	s.h.door.Recheck()
-	s.h.ended(s.Session)
+	if ended := s.h.ended(s.Session); ended.Reason != "revoked" {
+		t.Errorf("ended because %q: %s", ended.Reason, ended.EN)
+	}
 }
 
 func TestADirectoryChangeReachesLiveSessions(t *testing.T) {

@@ -94,7 +94,7 @@ func (s *Session) decide(ctx context.Context, c classified) (policy.Decision, er
 	if !ok || !within(in, s.target.Name) {
 		return policy.Decision{ID: newID("d-"), Reasons: []policy.Reason{notYours}}, nil
 	}
-	decision := carriedOut(s.door.cfg.Engine.Decide(ctx, in))
+	decision := s.door.verdict(ctx, s.principal, in)
 	if c.action.Opaque && s.target.Opaque != "execute" && decision.Effect != policy.Deny {
 		decision.Effect = policy.Deny
 		decision.Reasons = []policy.Reason{opaqueReason(c.why)}

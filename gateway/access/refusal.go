@@ -95,6 +95,12 @@ var notYours = policy.Reason{
 	JA: "対象が存在しないか、許可されていません（C-5）。",
 }
 
+var revokedReason = policy.Reason{
+	ID: "revoked", Table: "C-1",
+	EN: "Your access was revoked; ask for a new invitation (C-1).",
+	JA: "アクセス権が取り消されました。新しい招待を依頼してください（C-1）。",
+}
+
 var notOpen = policy.Reason{
 	ID: "session_over",
 	EN: "The session is over.",

@@ -85,7 +85,7 @@ func (d *Door) Open(ctx context.Context, req Request) (*Session, error) {
 		return nil, d.refuseOpen(ctx, req, policy.Decision{ID: newID("d-"), Reasons: []policy.Reason{notYours},
 			Revision: d.cfg.Engine.Revision().Number()})
 	}
-	decision := carriedOut(d.cfg.Engine.Decide(ctx, in))
+	decision := d.verdict(ctx, req.Principal, in)
 	if decision.Effect != policy.Allow {
 		return nil, d.refuseOpen(ctx, req, decision)
 	}
@@ -132,9 +132,6 @@ func (d *Door) input(p identity.Principal, target, login string, action policy.A
 	now := d.cfg.Now()
 	in.Auth = policy.Auth{Kind: "human", Cert: policy.Cert{Serial: p.Serial, NotAfter: p.NotAfter},
 		MFA: policy.MFA{Method: p.MFA.Method, At: p.MFA.At, UV: p.MFA.UV}}
-	if d.revoked(p) {
-		in.Auth.Cert = policy.Cert{}
-	}
 	in.Source = policy.Source{IP: p.Source.Addr().Unmap()}
 	in.Action = action
 	in.Time = policy.Clock{Now: now, Zone: d.cfg.Zone.String()}
@@ -151,6 +148,15 @@ func (d *Door) input(p identity.Principal, target, login string, action policy.A
 		}
 	}
 	return in, true
+}
+
+// verdict decides an input. Nobody whose credential was revoked gets as far as policy, and nobody is allowed what policy
+// binds to an obligation that nothing carries out.
+func (d *Door) verdict(ctx context.Context, p identity.Principal, in policy.Input) policy.Decision {
+	if d.revoked(p) {
+		return policy.Decision{ID: newID("d-"), Reasons: []policy.Reason{revokedReason}, Revision: d.cfg.Engine.Revision().Number()}
+	}
+	return carriedOut(d.cfg.Engine.Decide(ctx, in))
 }
 
 func (d *Door) revoked(p identity.Principal) bool {
@@ -507,7 +513,7 @@ func (s *Session) decideAgain(ctx context.Context, action policy.Action) (policy
 	if !ok || !within(in, s.target.Name) {
 		return policy.Decision{Reasons: []policy.Reason{notYours}}, false
 	}
-	decision := carriedOut(s.door.cfg.Engine.Decide(ctx, in))
+	decision := s.door.verdict(ctx, s.principal, in)
 	return decision, decision.Effect == policy.Allow
 }
 

@@ -27,7 +27,7 @@ func (d *Door) Act(ctx context.Context, by identity.Principal, operation, resour
 	if !ok {
 		return d.refuseAct(ctx, by, operation, resource, policy.Decision{ID: newID("d-"), Reasons: []policy.Reason{notYours}})
 	}
-	decision := d.cfg.Engine.Decide(ctx, in)
+	decision := d.verdict(ctx, by, in)
 	if decision.Effect != policy.Allow {
 		return d.refuseAct(ctx, by, operation, resource, decision)
 	}
@@ -130,7 +130,7 @@ func (d *Door) CutOff(ctx context.Context, by identity.Principal, vendor, reason
 	d.mu.Unlock()
 	ended := &Ended{Reason: "vendor cut off", EN: because("your company's access was cut off", reason),
 		JA: because("貴社のアクセスは遮断されました", reason)}
-	var ids []string
+	ids := []string{}
 	for _, s := range d.snapshot() {
 		if d.under(s.principal.Vendor, vendor) {
 			s.kill(ended)

@@ -73,6 +73,9 @@ func (t *transcript) entry(e recorder.Entry) {
 	switch e.Kind {
 	case recorder.KindOutput, recorder.KindStderr, recorder.KindInput, recorder.KindNotice:
 		t.text(e)
+		if e.Kind == recorder.KindNotice { // whole in itself, with or without a line feed
+			t.endLines(func(s stream) bool { return s.channel == e.Channel && s.kind == e.Kind })
+		}
 		return
 	case recorder.KindBody:
 		t.body(e)
