@@ -15,8 +15,9 @@ type Operation struct {
 
 // ExitStatus is the Data of a KindExit entry: what ran on the channel is over. Either Status or Signal is set.
 type ExitStatus struct {
-	Status *int   `json:"status,omitempty"`
-	Signal string `json:"signal,omitempty"` // without SIG: TERM, KILL (RFC 4254, 6.10)
+	Status  *int   `json:"status,omitempty"`
+	Signal  string `json:"signal,omitempty"`  // without SIG: TERM, KILL (RFC 4254, 6.10)
+	Message string `json:"message,omitempty"` // what the target said of the signal
 }
 
 // GapNote is the Data of a KindGap entry: something is missing here, and why.

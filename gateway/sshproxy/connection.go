@@ -11,6 +11,7 @@ import (
 
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/identity"
+	"github.com/sekisho/sekisho/recorder"
 )
 
 // farewellTime is how long an ended session may take to show why; the door shuts it for good soon after.
@@ -123,7 +124,7 @@ func (c *connection) serveSession(nc ssh.NewChannel) {
 func (c *connection) join(nc ssh.NewChannel, l *link) {
 	upstream, answers, err := l.client.OpenChannel("session", nil)
 	if refused, ok := errors.AsType[*ssh.OpenChannelError](err); ok {
-		nc.Reject(refused.Reason, clean("the target: "+refused.Message, 512))
+		c.passRefusal(nc, l, refused)
 		return
 	}
 	if err != nil {
@@ -140,6 +141,15 @@ func (c *connection) join(nc ssh.NewChannel, l *link) {
 	c.enlist(ch)
 	defer c.delist(ch)
 	ch.run(requests, answers)
+}
+
+// passRefusal tells why the target does not open a channel, in its own words once they are on record.
+func (c *connection) passRefusal(nc ssh.NewChannel, l *link, refused *ssh.OpenChannelError) {
+	words := clean("the target: "+refused.Message, 512)
+	if err := l.session.Record(c.numbers.Add(1), recorder.KindStderr, []byte(words+"\n")); err != nil {
+		words = "the target refuses"
+	}
+	nc.Reject(refused.Reason, words)
 }
 
 // begin counts one more channel handler, whose end calls done; false once the connection has ended. A client that opens

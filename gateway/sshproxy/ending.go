@@ -34,7 +34,7 @@ func parseExit(req *ssh.Request) *exit {
 	if !ok {
 		return nil
 	}
-	return &exit{req.Type, ssh.Marshal(e), recorder.ExitStatus{Signal: e.Signal}, false}
+	return &exit{req.Type, ssh.Marshal(e), recorder.ExitStatus{Signal: e.Signal, Message: e.Message}, false}
 }
 
 // entry is the exit for the recording.

@@ -169,7 +169,7 @@ func parseExitSignal(payload []byte) (exitSignal, bool) {
 	if err := ssh.Unmarshal(payload, &e); err != nil {
 		return exitSignal{}, false
 	}
-	e.Message, e.Language = clean(e.Message, 1024), clean(e.Language, 64)
+	e.Message, e.Language = clean(e.Message, 1024), "" // nobody reads a language tag, and it is not on record
 	return e, signalName.MatchString(e.Signal)
 }
 

@@ -2,6 +2,7 @@ package sshproxy_test
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -206,9 +207,50 @@ func TestATargetThatRefusesAChannelIsPassedOn(t *testing.T) {
 		must(t, err)
 		go ssh.DiscardRequests(requests)
 	}
-	if _, _, err := conn.OpenChannel("session", nil); err == nil || !strings.Contains(err.Error(), "the target") {
-		t.Errorf("the 31st channel: %v", err)
+	_, _, err = conn.OpenChannel("session", nil)
+	if err == nil || !strings.Contains(err.Error(), "the target") {
+		t.Fatalf("the 31st channel: %v", err)
 	}
+	conn.Close()
+	refused, _ := errors.AsType[*ssh.OpenChannelError](err)
+	g.hasOnRecord(refused.Message)
+}
+
+// hasOnRecord waits for the end of the only session there was and looks for a text in its recording.
+func (g *gateway) hasOnRecord(text string) {
+	g.t.Helper()
+	eventually(g.t, "the session has ended", func() bool { return len(g.events(recorder.ClassCommand, "session.end")) == 1 })
+	for _, e := range g.entries() {
+		if strings.Contains(string(e.Data), text) {
+			return
+		}
+	}
+	g.t.Errorf("%q was shown and is not on record", text)
+}
+
+func TestWhatATargetSaysOfADeathIsOnRecord(t *testing.T) {
+	type exitSignal struct {
+		Signal        string
+		Core          bool
+		Message, Lang string
+	}
+	tg := newTarget(t, func(ch ssh.Channel, req *ssh.Request) {
+		req.Reply(true, nil)
+		ch.SendRequest("exit-signal", false, ssh.Marshal(exitSignal{"KILL", false, "customer 4711", "customer 4712"}))
+		ch.Close()
+	})
+	g := newGateway(t, setup{targets: []string{tg.yaml("other")}})
+	conn, err := g.client(hanako).dial("app+other")
+	must(t, err)
+	defer conn.Close()
+	session, err := conn.NewSession()
+	must(t, err)
+	exit, ok := errors.AsType[*ssh.ExitError](session.Run("ls"))
+	if !ok || exit.Signal() != "KILL" || exit.Msg() != "customer 4711" || exit.Lang() != "" {
+		t.Errorf("ended with %v", exit)
+	}
+	conn.Close()
+	g.hasOnRecord("customer 4711")
 }
 
 func TestATargetsBannerIsShownOnceAndMadeSafe(t *testing.T) {
