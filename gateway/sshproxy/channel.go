@@ -24,13 +24,14 @@ type channel struct {
 
 	// Of the request loop.
 	terminal  terminal
-	asked     int               // variables
+	setting   int               // requests for variables
 	variables map[string]string // that the target was given
 
 	// replying is held from sending a request to the target until its answer has been passed on, and while closing:
 	// otherwise the close of a quick command overtakes the answer to its exec. It guards the fields below.
 	replying sync.Mutex
-	started  bool // a shell or command was started
+	asked    bool // the target was asked for a shell or command: it is not asked again, whatever it answers
+	started  bool // it was started
 	ended    bool // EOF was sent to the client
 	closed   bool // the client was told that the channel is over
 	onscreen bool // there is a terminal: notices need CR LF
@@ -146,8 +147,8 @@ func (ch *channel) openTerminal(req *ssh.Request) {
 
 func (ch *channel) setVariable(req *ssh.Request) {
 	v, passed := parseVariable(req.Payload)
-	ch.asked++
-	if !passed || ch.asked > maxEnv || ch.taken() {
+	ch.setting++
+	if !passed || ch.setting > maxEnv || ch.taken() {
 		reply(req, false)
 		return
 	}
@@ -168,11 +169,11 @@ func (ch *channel) resize(req *ssh.Request) {
 // hasTerminal tells whether the target gave a terminal; of the request loop.
 func (ch *channel) hasTerminal() bool { return ch.terminal != terminal{} }
 
-// taken tells whether the channel has had its shell or command, or is over.
+// taken tells whether the channel has had its try at a shell or command, or is over.
 func (ch *channel) taken() bool {
 	ch.replying.Lock()
 	defer ch.replying.Unlock()
-	return ch.started || ch.closed
+	return ch.asked || ch.closed
 }
 
 func (ch *channel) exec(req *ssh.Request) {
@@ -242,7 +243,7 @@ func (ch *channel) start(req *ssh.Request, op access.Operation) {
 func (ch *channel) launch(req *ssh.Request, grant *access.Grant) bool {
 	ch.replying.Lock()
 	defer ch.replying.Unlock()
-	ch.grant = grant
+	ch.grant, ch.asked = grant, true
 	ok, err := ch.upstream.SendRequest(req.Type, true, req.Payload)
 	ok = ok && err == nil
 	reply(req, ok)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -235,6 +236,36 @@ func TestASecondCommandOnOneChannelIsNotRun(t *testing.T) {
 	}
 	ch.Close()
 	eventually(t, "only the first is on record", func() bool { return len(g.events(recorder.ClassCommand, "command.run")) == 1 })
+}
+
+// TestAChannelAsksTheTargetOnce: a second try after one that the target did not start would run without an end on record.
+func TestAChannelAsksTheTargetOnce(t *testing.T) {
+	var asked atomic.Int64
+	tg := newTarget(t, func(ch ssh.Channel, req *ssh.Request) {
+		if asked.Add(1) == 1 {
+			req.Reply(false, nil)
+			return
+		}
+		hello(ch, req)
+	})
+	g := newGateway(t, setup{targets: []string{tg.yaml("other")}})
+	conn, err := g.client(hanako).dial("app+other")
+	must(t, err)
+	defer conn.Close()
+	ch, requests, err := conn.OpenChannel("session", nil)
+	must(t, err)
+	go ssh.DiscardRequests(requests)
+	for range 2 {
+		if ok, err := ch.SendRequest("exec", true, ssh.Marshal(struct{ Line string }{"ls"})); ok || err != nil {
+			t.Errorf("started: %v, %v", ok, err)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the target was asked %d times", n)
+	}
+	if runs := g.events(recorder.ClassCommand, "command.run"); len(runs) != 1 || runs[0].Outcome != recorder.Failed {
+		t.Errorf("on record: %+v", runs)
+	}
 }
 
 // TestARefusedConnectionIsClosed: ssh -N would otherwise stay for ever.
