@@ -84,6 +84,11 @@ var told = []struct {
 	{directory.ErrConflict, http.StatusConflict, "ディレクトリーは別の変更で更新されています。差分を確認し直してください。"},
 }
 
+// plainly says in English what an error's own words say to engineers only.
+var plainly = map[error]string{
+	identity.ErrRevoked: "Your access was revoked. Ask the company's staff for a new invitation.",
+}
+
 // problemOf turns any error into what the caller is told. What is not theirs to know is logged under an id they can give
 // to the operator.
 func (c *Console) problemOf(lang string, err error) *Problem {
@@ -103,6 +108,9 @@ func (c *Console) problemOf(lang string, err error) *Problem {
 	for _, t := range told {
 		if errors.Is(err, t.err) {
 			p := &Problem{Status: t.status, Title: http.StatusText(t.status), Detail: sentence(err.Error())}
+			if text, ok := plainly[t.err]; ok {
+				p.Detail = text
+			}
 			if lang == "ja" {
 				p.Detail = t.ja
 			}

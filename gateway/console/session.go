@@ -145,7 +145,7 @@ func (c *Console) addTranscript(r *http.Request, v *visitor, data *sessionView) 
 	if err != nil {
 		return err
 	}
-	if read.cut {
+	if read.cut && !data.Record.EndedAt.IsZero() { // that of a live session goes on
 		data.Problem = say(v.lang, "transcript.cut")
 	}
 	data.Moments, data.First, data.Before, data.After = read.moments, from+1, from > 0, read.more()

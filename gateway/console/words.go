@@ -259,8 +259,8 @@ var words = map[string]text{
 	},
 	"transcript.none": {"Nothing is recorded here.", "記録はありません。"},
 	"transcript.cut": {
-		"The recording ends here without having been closed: it is still being written, or its end was lost.",
-		"記録はここまでで、閉じられていません（書き込み中、または末尾が失われています）。",
+		"The recording ends here without having been closed: its end was lost.",
+		"記録はここまでで、閉じられていません（末尾が失われています）。",
 	},
 	"transcript.start":    {"starts", "開始"},
 	"transcript.exit":     {"exit", "終了コード"},
