@@ -7,8 +7,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/sekisho/sekisho/gateway/sshproxy"
 )
 
 // narrow is a listener whose connections hold little that was not read yet.
@@ -96,4 +99,28 @@ func TestChannelsThatNobodyHearsRefusedDoNotPileUp(t *testing.T) {
 	})
 	conn.Close()
 	opening.Wait()
+}
+
+// TestAJumpThatIsNeverConfirmedClosedIsNotKept: closing a channel needs the client's answer, and one that does not give it
+// could otherwise keep a login that never happened, or a session that is over, in the gateway's memory for ever.
+func TestAJumpThatIsNeverConfirmedClosedIsNotKept(t *testing.T) {
+	g := newGateway(t, setup{limits: sshproxy.Limits{Grace: 200 * time.Millisecond}, log: silent})
+	c := g.client(hanako)
+	raw, err := net.Dial("tcp", g.addr)
+	must(t, err)
+	conn := &deaf{Conn: raw, ears: make(chan struct{}), gone: make(chan struct{})}
+	client, channels, requests, err := ssh.NewClientConn(conn, g.addr, c.config("gateway"))
+	must(t, err)
+	outer := ssh.NewClient(client, channels, requests)
+	defer outer.Close()
+	close(conn.ears)
+	opening := make(chan struct{})
+	go func() {
+		outer.OpenChannel("direct-tcpip", ssh.Marshal(jump("db1")))
+		close(opening)
+	}()
+	eventually(t, "the jump is open", func() bool { return running("sshproxy.(*connection).serveInside") > 0 })
+	eventually(t, "the jump is over", func() bool { return running("sshproxy.(*connection).serveInside") == 0 })
+	conn.Close()
+	<-opening
 }

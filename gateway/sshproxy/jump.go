@@ -27,6 +27,26 @@ const jumpWindow = 10 * time.Second
 type tunnel struct {
 	ssh.Channel
 	local, remote net.Addr
+
+	hangUp   func()        // closes the connection around the jump
+	patience time.Duration // how long the client may take to confirm that the channel is closed
+	closing  sync.Once
+	overdue  *time.Timer // runs out to hangUp; nil until the channel is closed from this side
+}
+
+// Close closes the channel. Reading from it goes on until the client confirms that, so a client which does not loses the
+// connection around it.
+func (t *tunnel) Close() error {
+	t.closing.Do(func() { t.overdue = time.AfterFunc(t.patience, t.hangUp) })
+	return t.Channel.Close()
+}
+
+// confirmed says that the client has closed the channel too.
+func (t *tunnel) confirmed() {
+	t.closing.Do(func() {})
+	if t.overdue != nil {
+		t.overdue.Stop()
+	}
 }
 
 func (t *tunnel) LocalAddr() net.Addr              { return t.local }
@@ -57,15 +77,17 @@ func (c *connection) serveForward(nc ssh.NewChannel, atStart bool) {
 	if err != nil {
 		return
 	}
-	inside := &tunnel{Channel: channel, local: c.client.LocalAddr(), remote: c.client.RemoteAddr()}
+	inside := &tunnel{Channel: channel, local: c.client.LocalAddr(), remote: c.client.RemoteAddr(),
+		hangUp: func() { c.client.Close() }, patience: c.proxy.cfg.Limits.Grace}
 	var running sync.WaitGroup
 	running.Go(func() {
 		defer c.proxy.guard("jump", func() { c.client.Close() })
 		c.serveInside(inside, f, atStart && f.stdio())
-		channel.Close()
+		inside.Close()
 	})
 	// The channel counts until the client has closed it too.
 	ssh.DiscardRequests(requests)
+	inside.confirmed()
 	running.Wait()
 }
 

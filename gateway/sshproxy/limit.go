@@ -8,7 +8,7 @@ import (
 
 // Limits bound what peers can make the gateway hold. A zero field means the default.
 type Limits struct {
-	Grace         time.Duration // from connecting to being logged in; default 1 minute
+	Grace         time.Duration // from connecting to being logged in, and for confirming that a jump is closed; default 1 minute
 	Approval      time.Duration // how long a login waits for its approval in the browser; default and most 2 minutes
 	Startups      int           // connections not yet logged in, of everybody; default 200
 	StartupsPerIP int           // the same from one address; default 50
