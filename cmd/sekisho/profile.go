@@ -14,6 +14,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -134,14 +135,32 @@ func (s *settings) printer(cmd *cobra.Command, columns ...string) *printer {
 	return p
 }
 
-// row prints one object, as its cells or as itself.
+// row prints one object, as its cells or as itself. Cells hold what contractors typed, and whoever reads the list decides by
+// it: nothing in them acts on the terminal, begins another row or turns the text around.
 func (p *printer) row(object any, cells ...string) error {
 	p.rows++
 	if p.json {
 		return json.NewEncoder(p.out).Encode(object)
 	}
+	for i, cell := range cells {
+		cells[i] = visible(cell)
+	}
 	_, err := fmt.Fprintln(p.table, strings.Join(cells, "\t"))
 	return err
+}
+
+// visible is text with every character that does not print written as its escape: \n, \x1b, \u202e.
+func visible(text string) string {
+	var b strings.Builder
+	for _, r := range strings.ToValidUTF8(text, "\uFFFD") {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRuneToASCII(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
 }
 
 func (p *printer) flush() error { return p.table.Flush() }
