@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ssh"
@@ -11,6 +12,10 @@ import (
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/recorder"
 )
+
+// answerTimes is how many times as long as for the whole handshake a target may take to answer one request: starting a
+// program can be slow.
+const answerTimes = 4
 
 // channel is one session channel of the contractor joined to one on the target: a shell or a command, with what was asked
 // for it before. The request loop (run) hears the client, listen hears the target, and pumps move the bytes.
@@ -122,8 +127,18 @@ func (ch *channel) request(req *ssh.Request) {
 func (ch *channel) relay(req *ssh.Request, payload []byte) {
 	ch.replying.Lock()
 	defer ch.replying.Unlock()
-	ok, err := ch.upstream.SendRequest(req.Type, req.WantReply, payload)
+	ok, err := ch.ask(req.Type, req.WantReply, payload)
 	reply(req, ok && err == nil)
+}
+
+// ask sends a request to the target. While its answer is waited for nothing more of the client is read, not even that it has
+// gone away, so a target which does not answer loses the connection.
+func (ch *channel) ask(name string, answer bool, payload []byte) (bool, error) {
+	if answer {
+		overdue := time.AfterFunc(answerTimes*ch.conn.proxy.cfg.Limits.Upstream, func() { ch.link.client.Close() })
+		defer overdue.Stop()
+	}
+	return ch.upstream.SendRequest(name, answer, payload)
 }
 
 func (ch *channel) openTerminal(req *ssh.Request) {
@@ -134,7 +149,7 @@ func (ch *channel) openTerminal(req *ssh.Request) {
 	}
 	ch.replying.Lock()
 	// An answer is asked for even where the client wants none: whether there is a terminal decides how notices are written.
-	ok, err := ch.upstream.SendRequest(req.Type, true, ssh.Marshal(t))
+	ok, err := ch.ask(req.Type, true, ssh.Marshal(t))
 	ok = ok && err == nil
 	ch.onscreen = ok
 	reply(req, ok)
@@ -244,7 +259,7 @@ func (ch *channel) launch(req *ssh.Request, grant *access.Grant) bool {
 	ch.replying.Lock()
 	defer ch.replying.Unlock()
 	ch.grant, ch.asked = grant, true
-	ok, err := ch.upstream.SendRequest(req.Type, true, req.Payload)
+	ok, err := ch.ask(req.Type, true, req.Payload)
 	ok = ok && err == nil
 	reply(req, ok)
 	if ok {

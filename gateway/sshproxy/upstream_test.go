@@ -253,6 +253,30 @@ func TestWhatATargetSaysOfADeathIsOnRecord(t *testing.T) {
 	g.hasOnRecord("customer 4711")
 }
 
+// TestATargetThatNeverAnswersKeepsNoSession: what the client sends meanwhile fills up, and that it has left stands behind.
+func TestATargetThatNeverAnswersKeepsNoSession(t *testing.T) {
+	silence := make(chan struct{})
+	asked := make(chan struct{})
+	tg := newTarget(t, func(ssh.Channel, *ssh.Request) {
+		close(asked)
+		<-silence
+	})
+	defer close(silence)
+	g := newGateway(t, setup{targets: []string{tg.yaml("other")}, limits: sshproxy.Limits{Upstream: 500 * time.Millisecond}, log: silent})
+	conn, err := g.client(hanako).dial("app+other")
+	must(t, err)
+	ch, requests, err := conn.OpenChannel("session", nil)
+	must(t, err)
+	go ssh.DiscardRequests(requests)
+	go ch.SendRequest("exec", true, ssh.Marshal(struct{ Line string }{"ls"}))
+	<-asked
+	for range 100 {
+		ch.SendRequest("signal", false, ssh.Marshal(struct{ Name string }{"TERM"}))
+	}
+	conn.Close()
+	eventually(t, "the session has ended", func() bool { return len(g.events(recorder.ClassCommand, "session.end")) == 1 })
+}
+
 func TestATargetsBannerIsShownOnceAndMadeSafe(t *testing.T) {
 	tg := newTarget(t, hello, func(tg *target) {
 		tg.config.BannerCallback = func(ssh.ConnMetadata) string { return "Authorised use only.\r\n\x1b]0;owned\a" }
