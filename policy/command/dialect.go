@@ -19,6 +19,22 @@ func control(line string) bool {
 	return strings.ContainsFunc(line, func(c rune) bool { return unicode.IsControl(c) && c != '\t' && c != '\n' })
 }
 
+// doubtfulComment says whether a comment begins or ends where a shell may see none: in a=()# ls it is a word, and behind
+// # a\ the next line runs, while the parser goes on with this one.
+func doubtfulComment(file *syntax.File, text string) bool {
+	for node := range syntax.Preorder(file) {
+		c, ok := node.(*syntax.Comment)
+		if !ok {
+			continue
+		}
+		at := int(c.Hash.Offset())
+		if at > len(text) || at > 0 && strings.IndexByte(" \t\n;", text[at-1]) < 0 || strings.Contains(text[at:], "\\\n") {
+			return true
+		}
+	}
+	return false
+}
+
 // neighbours looks at parts of a word that mean more together than alone: zsh takes $x[…] for an element, whose index it
 // evaluates, and $~x, $^x, $=x and $+x for expansions.
 func (r *reader) neighbours(parts []syntax.WordPart) {

@@ -75,6 +75,9 @@ func (r *reader) script(text string) {
 	if control(text) {
 		r.opaque("a control character")
 	}
+	if doubtfulComment(file, text) {
+		r.opaque(anotherShell)
+	}
 	inner := *r
 	inner.text, inner.declared, inner.defined, inner.maybe = text, declaredIn(file), map[string]bool{}, 0
 	inner.rewired = r.rewired || rewires(file)
@@ -226,6 +229,9 @@ func (r *reader) function(cmd *syntax.FuncDecl) {
 func (r *reader) coprocess(cmd *syntax.CoprocClause) {
 	if cmd.Name != nil {
 		r.opaque("a named coprocess")
+	}
+	if call, ok := cmd.Stmt.Cmd.(*syntax.CallExpr); ok && len(call.Assigns) > 0 {
+		r.opaque(anotherShell) // what the parser takes for assignments are arguments
 	}
 	r.perhaps([]*syntax.Stmt{cmd.Stmt})
 }

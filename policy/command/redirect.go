@@ -66,10 +66,9 @@ func network(w word) string {
 	return ""
 }
 
-// descriptor says that what follows >& or <& is an open file's number, or - to close it.
+// descriptor says that what follows >& or <& is an open file's number, or - to close it. bash's 1- is a file to others.
 func descriptor(w word) bool {
-	number := strings.TrimSuffix(w.text, "-")
-	return w.fixed() && w.text != "" && strings.Trim(number, "0123456789") == ""
+	return w.is("-") || w.fixed() && w.text != "" && strings.Trim(w.text, "0123456789") == ""
 }
 
 // ownDevice says that using a path touches no file of anybody's. Opening /dev/stdout opens anew whatever stands there, for

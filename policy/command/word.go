@@ -106,7 +106,7 @@ func (s *spell) part(part syntax.WordPart, first bool) {
 		s.double(part)
 	case *syntax.ProcSubst:
 		s.r.substitution(part.Stmts)
-		s.word.pipe = true
+		s.word.pipe, s.word.dynamic = !s.many, s.word.dynamic || s.many // with more to it, it names a file
 		s.known.WriteString("/dev/fd/")
 		s.gap()
 	case *syntax.ExtGlob:
