@@ -1,6 +1,7 @@
 package sshproxy
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"sync"
@@ -249,24 +250,33 @@ func (ch *channel) start(req *ssh.Request, op access.Operation) {
 		ch.refuse(req, ch.refusalOf(err))
 		return
 	}
-	if !ch.launch(req, grant) {
-		ch.settle(recorder.Failed, map[string]any{"reason": "the target did not start it"})
+	if ch.launch(req, grant) {
+		return
 	}
+	ch.settle(recorder.Failed, map[string]any{"reason": "the target did not start it"})
+	if cause := context.Cause(ch.session.Context()); cause != nil {
+		// The session ended while the target was being asked: that is why, and ssh's own words would not say it.
+		ch.refuse(req, ch.refusalOf(cause))
+		return
+	}
+	ch.replying.Lock()
+	defer ch.replying.Unlock()
+	reply(req, false)
 }
 
-// launch has the target start what was granted and, when it does, lets the bytes flow.
+// launch has the target start what was granted and, when it does, tells the client so and lets the bytes flow.
 func (ch *channel) launch(req *ssh.Request, grant *access.Grant) bool {
 	ch.replying.Lock()
 	defer ch.replying.Unlock()
 	ch.grant, ch.asked = grant, true
 	ok, err := ch.ask(req.Type, true, req.Payload)
-	ok = ok && err == nil
-	reply(req, ok)
-	if ok {
-		ch.started = true
-		ch.carry()
+	if !ok || err != nil {
+		return false
 	}
-	return ok
+	reply(req, true)
+	ch.started = true
+	ch.carry()
+	return true
 }
 
 // startEntry says in the recording what begins; the door has masked the line.

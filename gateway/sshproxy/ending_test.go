@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/identity"
 	"github.com/sekisho/sekisho/recorder"
@@ -282,4 +284,16 @@ func (g *gateway) cutOff() {
 	g.t.Helper()
 	_, err := g.door.CutOff(g.t.Context(), g.admin(), "acme-maintenance", "incident")
 	must(g.t, err)
+}
+
+func TestACommandThatACutOffOvertakesSaysWhy(t *testing.T) {
+	var g *gateway
+	tg := newTarget(t, func(ch ssh.Channel, req *ssh.Request) { g.cutOff() }) // and never answers the request
+	g = newGateway(t, setup{targets: []string{tg.yaml("other")}})
+	for name, way := range map[string]string{"ssh -J gateway": "app@other", "login+target": plus("app", "other")} {
+		got := g.client(hanako).ssh(way, "ls")
+		if got.code == 0 || !strings.Contains(got.stderr, "incident") && !strings.Contains(got.stderr, "I-1") {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 }
