@@ -149,7 +149,7 @@ func TestDisguisedCommandsAreSeenThrough(t *testing.T) {
 		{`r\m x`, "delete x"},
 		{`"rm" x`, "delete x"},
 		{`$'\x72m' x`, "delete x"},
-		{`$"rm" x`, "delete x"},
+		{`$"rm" x`, "opaque: syntax that another shell reads differently"},
 		{"r\\\nm x", "delete x"},
 		{"/bin/rm x", "delete x"},
 		{"echo $(rm x)", "delete x; read echo $(rm x)"},

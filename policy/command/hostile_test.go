@@ -101,6 +101,8 @@ func TestTextThatAnotherShellRunsIsOpaque(t *testing.T) {
 		{"export # a\\\nrm x", another},
 		{"coproc touch a=b", another},
 		{"ls 2>&1-", "write 1-; read ls"},
+		{"ls 2>&''-", "write -; read ls"},
+		{"ls >/dev/null$\"\"", another},
 		{"ls >x<(rm y)", "delete y; write #; read ls"},
 		{"tee x<(ls)", "read ls; write #"},
 		{"echo x >! y", another},
@@ -232,4 +234,15 @@ func TestBuiltinsKeepToWhatTheyShow(t *testing.T) {
 		{"rm() { :; }; rm x", "read :; read rm x; delete x"},
 		{"reboot() { :; }; unset reboot; reboot", undefined},
 	})
+}
+
+func TestALineThatTheClientsTerminalNameFillsIsOpaque(t *testing.T) {
+	catalogue := shipped(t)
+	for line, opaque := range map[string]bool{
+		`cp /etc/hostname "$TERM"`: true, `cat ${TERM}`: true, `echo $TERMINAL`: false, `echo TERM`: false,
+	} {
+		if got := catalogue.Classify(line); got.Opaque != opaque {
+			t.Errorf("%s: opaque is %v (%s)", line, got.Opaque, got.Why)
+		}
+	}
 }

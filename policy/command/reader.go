@@ -302,6 +302,10 @@ func (r *reader) parameter(p *syntax.ParamExp) {
 		r.opaque("an indirect variable")
 		return
 	}
+	if p.Param.Value == "TERM" {
+		// The contractor's ssh names it with every terminal, so one approved line would stand for many.
+		r.opaque("a variable that the client sets")
+	}
 	if p.Index != nil && !r.element(p.Index) {
 		r.opaque("arithmetic on variables")
 	}

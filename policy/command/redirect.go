@@ -31,7 +31,7 @@ func (r *reader) redirect(d *syntax.Redirect) {
 	}
 	switch d.Op {
 	case syntax.DplIn, syntax.DplOut:
-		if descriptor(file) {
+		if descriptor(d.Word.Lit()) {
 			return
 		}
 		r.redirected(policy.Write, file)
@@ -67,8 +67,8 @@ func network(w word) string {
 }
 
 // descriptor says that what follows >& or <& is an open file's number, or - to close it. bash's 1- is a file to others.
-func descriptor(w word) bool {
-	return w.is("-") || w.fixed() && w.text != "" && strings.Trim(w.text, "0123456789") == ""
+func descriptor(text string) bool {
+	return text == "-" || text != "" && strings.Trim(text, "0123456789") == ""
 }
 
 // ownDevice says that using a path touches no file of anybody's. Opening /dev/stdout opens anew whatever stands there, for

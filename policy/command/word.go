@@ -174,6 +174,9 @@ func (s *spell) single(part *syntax.SglQuoted) {
 
 func (s *spell) double(part *syntax.DblQuoted) {
 	s.r.neighbours(part.Parts)
+	if part.Dollar {
+		s.r.opaque(anotherShell) // $"…" is a $ and a text to most
+	}
 	s.quoted = true
 	defer func() { s.quoted = false }()
 	for _, inner := range part.Parts {
