@@ -27,6 +27,9 @@ const opaquePrefix = "sha256:"
 // wild are the characters with which a path as typed may mean another one on the target.
 const wild = "$`*?[{~\\"
 
+// otherName are the names under which a process finds any file: its folders and what it has open.
+var otherName = regexp.MustCompile(`^/proc/[^/]+/(?:task/[^/]+/)?(?:root|cwd|fd|map_files)(?:/|$)|^/dev/fd/`)
+
 // pathOf finds the path of a read, write or delete: the resource itself or, for HTTP, what follows the method.
 func pathOf(protocol string, n Need) resourcePath {
 	if n.Right != Read && n.Right != Write && n.Right != Delete && protocol != "https" {
@@ -44,7 +47,7 @@ func pathOf(protocol string, n Need) resourcePath {
 		return resourcePath{unknown: true}
 	}
 	clean := path.Clean(p)
-	if clean == ".." || strings.HasPrefix(clean, "../") {
+	if clean == ".." || strings.HasPrefix(clean, "../") || otherName.MatchString(clean) {
 		return resourcePath{unknown: true}
 	}
 	return resourcePath{clean: clean}

@@ -492,6 +492,34 @@ func TestAStarInAnApprovedCommandIsNoWildcard(t *testing.T) {
 	}
 }
 
+func TestALeaseCoversNoOtherFolderInputOrSecret(t *testing.T) {
+	for _, tc := range []struct{ person, approved, other string }{
+		{"hanako", "tee notes", "cd /etc && tee notes"},
+		{"hanako", "tee 'token=a'", "tee 'token=/../../etc/b'"},
+		{"ken", "psql app < fix.sql", "psql app < evil.sql"},
+		{"ken", "psql app", "PGHOST=evil psql app"},
+		{"ken", "make", "cd /tmp && make"},
+	} {
+		t.Run(tc.other, func(t *testing.T) {
+			h := newHouse(t)
+			s := h.open(tc.person, "db1")
+			_, err := s.Authorize(t.Context(), exec(tc.approved))
+			var refusal *access.Refusal
+			if !errors.As(err, &refusal) {
+				t.Fatal(err)
+			}
+			_, err = h.door.Approve(t.Context(), h.as("mika"), refusal.Request, 10, "change 42")
+			check(t, err)
+			if got := h.effect(s, exec(tc.approved)); got != policy.Allow {
+				t.Errorf("the approved command: %v", got)
+			}
+			if got := h.effect(s, exec(tc.other)); got != policy.Approval {
+				t.Errorf("another one rode on the lease: %v", got)
+			}
+		})
+	}
+}
+
 func TestAnObligationThatNobodyCarriesOutRefuses(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.CopyFS(dir, rego.FS))

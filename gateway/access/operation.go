@@ -137,7 +137,7 @@ func (s *Session) classify(op Operation) (classified, error) {
 			return c, err
 		}
 		res := catalogue.Classify(op.Command)
-		c.action.Command, c.action.Opaque, c.action.Needs = command.Mask(op.Command), res.Opaque, maskNeeds(res.Needs)
+		c.action.Command, c.action.Opaque, c.action.Needs = command.Mask(op.Command), res.Opaque, maskNeeds(res.Needs, op.Command)
 		c.label, c.why = LabelParsed, res.Why
 		if res.Opaque {
 			c.label = LabelRecorded
@@ -155,10 +155,15 @@ func (s *Session) classify(op Operation) (classified, error) {
 	return c, nil
 }
 
-func maskNeeds(needs []policy.Need) []policy.Need {
+// maskNeeds keeps secrets out of what is decided and recorded. A path with a part of it masked would be another path, so the
+// line's hash stands for it.
+func maskNeeds(needs []policy.Need, line string) []policy.Need {
 	masked := slices.Clone(needs)
-	for i := range masked {
-		masked[i].Resource = command.Mask(masked[i].Resource)
+	for i, n := range needs {
+		masked[i].Resource = command.Mask(n.Resource)
+		if masked[i] != n && n.Right != policy.Execute {
+			masked[i].Resource = command.Hash(line)
+		}
 	}
 	return masked
 }

@@ -19,7 +19,7 @@ func (r *reader) plain(p *program, argv []word) {
 	before := len(r.needs)
 	args := r.arguments(p, argv)
 	r.operands(p, argv, args)
-	if len(r.needs) == before && (p.also == "" || p.also == nothing) {
+	if len(r.needs) == before && (p.also == "" || p.also == nothing || p.also == moves) {
 		r.need(policy.Read, r.line(argv))
 	}
 }
@@ -110,7 +110,7 @@ func (r *reader) anyOption(p *program, argv []word) {
 		}
 	}
 	more := p.strict
-	for _, e := range []effect{reads, writes, deletes, runs, admins, hides, shows, names, numbers} {
+	for _, e := range []effect{reads, writes, deletes, runs, admins, hides, shows, names, numbers, moves} {
 		switch {
 		case !could[e] || e == p.also:
 		case e == p.operands || e == p.last || e == reads:

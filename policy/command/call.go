@@ -105,7 +105,7 @@ func (r *reader) unlisted(argv []word) {
 	if slices.Contains(scripts, path.Ext(name)) {
 		r.opaque("an unknown script")
 	}
-	r.need(policy.Execute, r.commandLine(argv))
+	r.runs(policy.Execute, argv)
 }
 
 // apply notes one effect: on the file that w stands for, or on the whole command.
@@ -113,10 +113,10 @@ func (r *reader) apply(e effect, argv []word, w word) {
 	switch e {
 	case reads, writes, deletes:
 		if !w.pipe && !w.is("") && !(e == reads && w.is("-")) && !(w.fixed() && r.ownDevice(policy.Right(e), w.text)) {
-			r.need(policy.Right(e), r.resource(w))
+			r.file(policy.Right(e), r.resource(w))
 		}
 	case runs, admins:
-		r.need(policy.Right(e), r.commandLine(argv))
+		r.runs(policy.Right(e), argv)
 	case hides:
 		r.opaque(argv[0].text)
 	case names:
@@ -125,6 +125,8 @@ func (r *reader) apply(e effect, argv []word, w word) {
 		if !w.number() {
 			r.opaque("arithmetic on variables")
 		}
+	case moves:
+		r.moved = true
 	}
 }
 
@@ -140,14 +142,14 @@ func (r *reader) named(w word) {
 	r.assigned(w.text, unknown)
 }
 
-// commandLine names a command that runs: quoted, or by the whole line's hash when part of it is not known.
-func (r *reader) commandLine(argv []word) string {
-	for _, w := range argv {
-		if w.dynamic || w.pipe {
-			return r.hash
-		}
+// runs notes a command that runs, by its words. Where it does more than they say, because part of them is not known or
+// because the line feeds it input or variables, the whole line's hash stands beside them, so that an approval is for this
+// line only.
+func (r *reader) runs(right policy.Right, argv []word) {
+	r.need(right, r.line(argv))
+	if r.bound || r.fed > 0 || slices.ContainsFunc(argv, func(w word) bool { return w.dynamic || w.pipe }) {
+		r.need(right, r.hash)
 	}
-	return r.line(argv)
 }
 
 // line is a command as a resource: each word quoted where it needs to be, what is not known as written.

@@ -31,9 +31,10 @@ const (
 	shows   effect = "show"    // the command after it is not run, only shown
 	names   effect = "name"    // the word is a shell variable that gets a value
 	numbers effect = "number"  // the word is evaluated: unless it is a number, the line becomes opaque
+	moves   effect = "move"    // what follows happens in another folder
 )
 
-var effects = []effect{nothing, reads, writes, deletes, runs, admins, hides, shows, names, numbers}
+var effects = []effect{nothing, reads, writes, deletes, runs, admins, hides, shows, names, numbers, moves}
 
 // kind is how a program's arguments are read.
 type kind string

@@ -26,8 +26,8 @@ const (
 // Result is what a line needs. Needs is never empty; of an opaque line it is {execute, sha256:HEX}.
 //
 // A need's Resource is the file as written for read, write and delete, or the quoted command for execute and for programs
-// that take no files. Where it depends on a variable or on another command's output, it is the line's Hash, so that an
-// approval covers this line and no other.
+// that take no files. Where a file depends on a variable, on another command's output or on a change of folder, it is the
+// line's Hash; where a command does, the Hash is needed as well. So an approval covers this line and no other.
 type Result struct {
 	Needs    []policy.Need
 	Opaque   bool
@@ -44,33 +44,72 @@ func Hash(line string) string {
 // Classify tells what a line needs. It never fails: a line it cannot read is opaque.
 //
 // What is shown of the line is taken from Mask(line), what is decided from the line itself; where the two would need
-// different rights, the line is opaque.
+// different rights, the line is opaque, and where they name different files, the line's hash stands for them.
 func (c *Catalogue) Classify(line string) Result {
 	hash := Hash(line)
-	result := c.read(line, hash)
+	r := c.read(line, hash)
+	result := r.result()
 	if masked := Mask(line); masked != line {
 		shown := c.read(masked, hash)
-		if !result.Opaque && !sameRights(result.Needs, shown.Needs) {
-			return opaque(hash, "a secret in an unusual place", shown.Programs)
-		}
-		result.Needs, result.Programs = shown.Needs, shown.Programs
-		if result.Opaque {
-			return opaque(hash, Mask(result.Why), shown.Programs)
+		result.Programs = shown.programs
+		switch {
+		case result.Opaque:
+			result.Why = Mask(result.Why)
+		case shown.why != "" || !sameRights(result.Needs, shown.needs):
+			return opaque(hash, "a secret in an unusual place", shown.programs)
+		default:
+			result.Needs = r.disguised(shown)
 		}
 	}
 	return result
 }
 
-func (c *Catalogue) read(line, hash string) Result {
-	r := &reader{catalogue: c, hash: hash}
+func (c *Catalogue) read(line, hash string) *reader {
+	r := &reader{catalogue: c, hash: hash, files: map[policy.Need]bool{}}
 	r.script(line)
-	if r.why != "" {
-		return opaque(hash, r.why, r.programs)
-	}
 	if len(r.needs) == 0 { // nothing but assignments or a comment
 		r.need(policy.Read, cmp.Or(strings.TrimSpace(line), ":"))
 	}
+	r.settle()
+	return r
+}
+
+func (r *reader) result() Result {
+	if r.why != "" {
+		return opaque(r.hash, r.why, r.programs)
+	}
 	return Result{Needs: r.needs, Programs: r.programs}
+}
+
+// settle names relative paths by the line's hash when the line changes its folder: they are not what they are elsewhere.
+// What runs in another folder may do something else, too.
+func (r *reader) settle() {
+	if !r.moved {
+		return
+	}
+	needs := r.needs
+	r.needs = nil
+	for _, n := range needs {
+		if r.files[n] && !strings.HasPrefix(n.Resource, "/") {
+			r.file(n.Right, r.hash)
+		} else {
+			r.need(n.Right, n.Resource)
+		}
+		if n.Right == policy.Execute {
+			r.need(n.Right, r.hash)
+		}
+	}
+}
+
+// disguised is what a line needs with its secrets masked. A path is not told by a part of it.
+func (r *reader) disguised(shown *reader) []policy.Need {
+	needs := slices.Clone(shown.needs)
+	for i, n := range r.needs {
+		if r.files[n] && n != needs[i] {
+			needs[i].Resource = r.hash
+		}
+	}
+	return needs
 }
 
 func opaque(hash, why string, programs [][]string) Result {

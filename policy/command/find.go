@@ -39,7 +39,7 @@ func (r *reader) find(argv []word) {
 	start := argv[roots:i]
 	if len(start) == 0 {
 		start = []word{literal(".")}
-		r.need(policy.Read, ".")
+		r.file(policy.Read, ".")
 	}
 	for i < len(argv) {
 		i = r.findPart(argv, i, start)
@@ -86,6 +86,7 @@ func (r *reader) findPart(argv []word, i int, start []word) int {
 		}
 		return i + 1
 	case takes(findRuns):
+		r.moved = r.moved || strings.HasSuffix(w.text, "dir")
 		return r.findCommand(argv, i+1)
 	}
 	r.opaque("a part of find that is not known")

@@ -246,3 +246,39 @@ func TestALineThatTheClientsTerminalNameFillsIsOpaque(t *testing.T) {
 		}
 	}
 }
+
+func TestAPathIsNamedByWhatItIs(t *testing.T) {
+	check(t, []lineCase{
+		{"cd /etc && tee app.conf", "read /etc; write #"},
+		{"tee a; cd /etc", "write #; read /etc"},
+		{"f() { tee a; }; cd /etc; f", "write #; read /etc; read f"},
+		{"cd; ls; cat /x", "read cd; read ls; read /x"},
+		{"pushd /etc; rm a", "read /etc; delete #"},
+		{"env -C /etc rm a", "delete #"},
+		{"sh -c 'cd /etc'; rm a", "read /etc; delete #"},
+		{"find /a -execdir rm x {} \\;", "read /a; delete #"},
+		{"tee token=x/../../etc/y", "write #"},
+		{"tee /srv/app/,token=../../../etc/x", "write #"},
+		{"echo token=x > y", "write y; read echo token=MASKED"},
+		{"tool token=x", "execute tool token=MASKED"},
+	})
+}
+
+func TestACommandThatTheLineFeedsIsBoundToTheLine(t *testing.T) {
+	check(t, []lineCase{
+		{"psql app < fix.sql", "read fix.sql; execute psql app; execute #"},
+		{"psql app <<EOF\nx\nEOF", "execute psql app; execute #"},
+		{"psql app <<< x", "execute psql app; execute #"},
+		{"{ psql app; } < x", "read x; execute psql app; execute #"},
+		{"exec < x; psql app", "read x; read exec; execute psql app; execute #"},
+		{"cat x | psql app", "read x; execute psql app; execute #"},
+		{"f() { psql app; }; f < x", "execute psql app; execute #; read x; read f"},
+		{"PGHOST=x psql app", "execute psql app; execute #"},
+		{"export PGHOST=x; psql app", "read export PGHOST=x; execute psql app; execute #"},
+		{"env PGHOST=x psql app", "execute psql app; execute #"},
+		{"psql -f \"$x\"", "execute psql -f \"$x\"; execute #"},
+		{"cd /x && make", "read /x; execute make; execute #"},
+		{"psql app | head; make", "execute psql app; read head; execute make"},
+		{"cat < x; make", "read x; read cat; execute make"},
+	})
+}

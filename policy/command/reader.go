@@ -15,13 +15,18 @@ type reader struct {
 	text      string // of the script being read: the line, or what a shell in it gets with -c
 	depth     int
 	needs     []policy.Need
-	why       string // not empty: the line is opaque
+	files     map[policy.Need]bool // the needs whose resource is a path
+	moved     bool                 // the line changes its folder
+	why       string               // not empty: the line is opaque
 	programs  [][]string
 
 	declared map[string]bool // functions that the script defines anywhere
 	defined  map[string]bool // functions that are certainly defined by now
 	maybe    int             // above 0: what is being read may not run, or not in this shell
 	rewired  bool            // /dev/stdout may be another file than the line's output
+
+	bound bool // what runs may get variables or arguments from the line
+	fed   int  // above 0: what is being read gets input from the line
 
 	substituted int // above 0: what is being read stands in a substitution
 }
@@ -49,6 +54,12 @@ func (r *reader) need(right policy.Right, resource string) {
 	if (right == policy.Write || right == policy.Delete) && r.catalogue.adminPath(resource) {
 		r.need(policy.Admin, resource)
 	}
+}
+
+// file adds a need whose resource is a path.
+func (r *reader) file(right policy.Right, resource string) {
+	r.need(right, resource)
+	r.files[policy.Need{Right: right, Resource: resource}] = true
 }
 
 // deeper guards a recursion: it returns false at the limit.
@@ -80,9 +91,9 @@ func (r *reader) script(text string) {
 	}
 	inner := *r
 	inner.text, inner.declared, inner.defined, inner.maybe = text, declaredIn(file), map[string]bool{}, 0
-	inner.rewired = r.rewired || rewires(file)
+	inner.rewired, inner.bound = r.rewired || rewires(file), r.bound || binds(file)
 	inner.stmts(file.Stmts)
-	r.needs, r.why, r.programs = inner.needs, inner.why, inner.programs
+	r.needs, r.why, r.programs, r.moved = inner.needs, inner.why, inner.programs, inner.moved
 }
 
 // declaredIn lists the functions that a script defines.
@@ -124,7 +135,10 @@ func (r *reader) stmt(s *syntax.Stmt) {
 		defer func() { r.maybe-- }()
 	}
 	for _, redirect := range s.Redirs {
-		r.redirect(redirect)
+		if r.redirect(redirect); feeds(redirect) {
+			r.fed++
+			defer func() { r.fed-- }()
+		}
 	}
 	if s.Cmd != nil {
 		r.command(s.Cmd)
@@ -140,7 +154,7 @@ func (r *reader) command(cmd syntax.Command) {
 	case *syntax.Subshell:
 		r.perhaps(cmd.Stmts)
 	case *syntax.BinaryCmd:
-		r.perhaps([]*syntax.Stmt{cmd.X, cmd.Y})
+		r.binary(cmd)
 	case *syntax.IfClause:
 		for clause := cmd; clause != nil; clause = clause.Else {
 			r.perhaps(clause.Cond, clause.Then)
@@ -168,6 +182,16 @@ func (r *reader) command(cmd syntax.Command) {
 	default:
 		r.opaque("syntax that cannot be told")
 	}
+}
+
+// binary reads a pipe or a list.
+func (r *reader) binary(cmd *syntax.BinaryCmd) {
+	r.perhaps([]*syntax.Stmt{cmd.X})
+	if cmd.Op == syntax.Pipe || cmd.Op == syntax.PipeAll {
+		r.fed++
+		defer func() { r.fed-- }()
+	}
+	r.perhaps([]*syntax.Stmt{cmd.Y})
 }
 
 func (r *reader) loop(cmd *syntax.ForClause) {

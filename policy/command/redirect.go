@@ -1,6 +1,7 @@
 package command
 
 import (
+	"slices"
 	"strings"
 
 	"mvdan.cc/sh/v3/syntax"
@@ -51,7 +52,37 @@ func (r *reader) redirected(right policy.Right, file word) {
 	if file.pipe || file.fixed() && r.ownDevice(right, file.text) {
 		return
 	}
-	r.need(right, r.resource(file))
+	r.file(right, r.resource(file))
+}
+
+// feeds says whether a redirection gives a command input.
+func feeds(d *syntax.Redirect) bool {
+	switch d.Op {
+	case syntax.RdrIn, syntax.RdrInOut, syntax.DplIn, syntax.Hdoc, syntax.DashHdoc, syntax.WordHdoc:
+		return true
+	}
+	return false
+}
+
+// binds says whether a script sets variables, defines functions or changes what all its commands read.
+func binds(file *syntax.File) bool {
+	for node := range syntax.Preorder(file) {
+		switch node := node.(type) {
+		case *syntax.Assign, *syntax.FuncDecl:
+			return true
+		case *syntax.Stmt:
+			call, ok := node.Cmd.(*syntax.CallExpr)
+			if ok && slices.ContainsFunc(call.Args, mayBeExec) && slices.ContainsFunc(node.Redirs, feeds) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func mayBeExec(w *syntax.Word) bool {
+	text, known := static(w)
+	return !known || text == "exec"
 }
 
 // network says why a file may be one of bash's names for a connection, "" when it is not.

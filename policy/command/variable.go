@@ -101,5 +101,6 @@ func (r *reader) environment(w word) bool {
 	} else {
 		r.assigned(name, literal(value))
 	}
+	r.bound = true
 	return true
 }
