@@ -101,6 +101,8 @@ func TestTextThatAnotherShellRunsIsOpaque(t *testing.T) {
 		{"export # a\\\nrm x", another},
 		{"coproc touch a=b", another},
 		{"ls 2>&1-", "write 1-; read ls"},
+		{"tee 12>&1", another},
+		{"tee {x}>/dev/null", another},
 		{"ls 2>&''-", "write -; read ls"},
 		{"ls >/dev/null$\"\"", another},
 		{"ls >x<(rm y)", "delete y; write #; read ls"},

@@ -11,8 +11,8 @@ import (
 
 // redirect reads one redirection. Network paths of bash are opaque, and so is a file that could turn out to be one.
 func (r *reader) redirect(d *syntax.Redirect) {
-	if d.N != nil && strings.HasPrefix(d.N.Value, "{") {
-		r.assigned(strings.Trim(d.N.Value, "{}"), unknown)
+	if d.N != nil && len(d.N.Value) > 1 {
+		r.opaque(anotherShell) // tee 12>x, tee {v}>x: what stands before > is an argument in dash
 	}
 	switch d.Op {
 	case syntax.Hdoc, syntax.DashHdoc:
