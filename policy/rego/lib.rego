@@ -60,13 +60,19 @@ touches(folder) if input.path == folder
 
 touches(folder) if startswith(input.path, concat("", [folder, "/"]))
 
-# runs is true when the command is this program, with any arguments.
+# runs is true when the command is this program, from whichever folder, with any arguments.
 runs(program) if {
 	input.right == "execute"
-	input.resource == program
+	bare == program
 }
 
 runs(program) if {
 	input.right == "execute"
-	startswith(input.resource, concat("", [program, " "]))
+	startswith(bare, concat("", [program, " "]))
+}
+
+# bare is the command without its program's folder.
+bare := concat(" ", array.concat([folders[count(folders) - 1]], array.slice(words, 1, count(words)))) if {
+	words := split(input.resource, " ")
+	folders := split(words[0], "/")
 }

@@ -77,6 +77,10 @@ test_runs_a_program_with_any_arguments if {
 	asked := contractor("maintenance", "execute")
 	lib.runs("pg_dump") with input as but(asked, {"resource": "pg_dump"})
 	lib.runs("pg_dump") with input as but(asked, {"resource": "pg_dump shop"})
+	lib.runs("pg_dump") with input as but(asked, {"resource": "/usr/bin/pg_dump shop"})
+	lib.runs("pg_dump") with input as but(asked, {"resource": "./pg_dump"})
+	lib.runs("systemctl restart") with input as but(asked, {"resource": "/bin/systemctl restart app"})
 	not lib.runs("pg_dump") with input as but(asked, {"resource": "pg_dumpall"})
+	not lib.runs("pg_dump") with input as but(asked, {"resource": "echo /usr/bin/pg_dump"})
 	not lib.runs("pg_dump") with input as but(contractor("maintenance", "read"), {"resource": "pg_dump"})
 }
