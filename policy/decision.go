@@ -62,6 +62,8 @@ func (d *Decision) apply(p *plan, in *Input, e *ends) {
 			if l, ok := raise(in.Leases, in.Person.ID, in.Target.Name, in.Action.Needs[i], e.now); ok {
 				effect, lease = Allow, l.ID
 				e.over(l.Until)
+			} else {
+				e.begins(in.Leases)
 			}
 		}
 		if i < len(in.Action.Needs) {

@@ -26,7 +26,7 @@ var (
 	targetShape = newShape("name", "kind", "login", "labels", "sensitivity", "enforcement")
 	actionShape = newShape("protocol", "operation", "command", "opaque")
 	vendorShape = newShape("id", "type", "own", "risk")
-	factsShape  = newShape("certificate", "mfa", "contract", "window", "network", "target", "cut_off")
+	factsShape  = newShape("certificate", "mfa", "contract", "window", "network", "target", "break_glass", "cut_off")
 	inputShape  = newShape("person", "chain", "auth", "source", "target", "action", "windows", "vendor", "facts",
 		"right", "resource", "path", "cell", "override")
 )
@@ -38,7 +38,7 @@ func init() {
 	ast.InternStringTerm("read", "write", "execute", "delete", "admin", "human", "webauthn", "ssh", "https", "gateway",
 		"ssh.connect", "ssh.exec", "ssh.shell", "http.connect", "http.request", "kernel", "wire", "parsed", "recorded",
 		"valid", "missing", "expired", "fresh", "unverified", "running", "future", "ended", "open", "closed", "inside",
-		"outside", "listed", "unlisted", exempt, StaffVendor, GatewayTarget, staffType)
+		"outside", "listed", "unlisted", "none", "declared", exempt, StaffVendor, GatewayTarget, staffType)
 }
 
 // document builds the input that Rego reads (lib.rego) for one decision. What all its questions share is built once.
@@ -86,7 +86,7 @@ func (d *document) input(q question) *ast.Term {
 
 func (f *facts) term() *ast.Term {
 	return factsShape.of(str(f.certificate), str(f.mfa), str(f.contract), str(f.window), str(f.network), str(f.target),
-		boolean(f.cutOff))
+		str(f.breakGlass), boolean(f.cutOff))
 }
 
 func str(s string) *ast.Term       { return ast.InternedTerm(s) }

@@ -12,8 +12,8 @@ const skew = time.Minute
 // facts are what Go finds out about one vendor of the chain before Rego is asked, one word each; guardrail.rego lists the
 // words. Rego sees no clock, so a verdict holds as long as its facts do.
 type facts struct {
-	certificate, mfa, contract, window, network, target string
-	cutOff                                              bool
+	certificate, mfa, contract, window, network, target, breakGlass string
+	cutOff                                                          bool
 }
 
 // ends are the moments after now at which facts change.
@@ -38,6 +38,13 @@ func (e *ends) over(t time.Time) {
 	}
 }
 
+// begins notes the moments at which leases booked ahead begin.
+func (e *ends) begins(leases []Lease) {
+	for i := range leases {
+		e.at(leases[i].From)
+	}
+}
+
 // factsOf finds out about one vendor of the chain. The network is the one of the person's own vendor, because that is where
 // the person sits; contract, window, targets and cut-off are each vendor's own, so that a parent's limits bind its subs.
 func factsOf(in *Input, v *Vendor, maxAge time.Duration, c *clock, e *ends) facts {
@@ -48,6 +55,7 @@ func factsOf(in *Input, v *Vendor, maxAge time.Duration, c *clock, e *ends) fact
 		window:      exempt,
 		network:     exempt,
 		target:      targetFact(in.Target.Name, v.Targets),
+		breakGlass:  breakGlassFact(in, e),
 		cutOff:      v.CutOff,
 	}
 	if !in.staff() {
@@ -135,6 +143,15 @@ func networkFact(ip netip.Addr, networks []netip.Prefix) string {
 		}
 	}
 	return "outside"
+}
+
+// breakGlassFact says whether a member of staff has declared an emergency that still lasts.
+func breakGlassFact(in *Input, e *ends) string {
+	if in.BreakGlass == nil || !in.staff() || !in.BreakGlass.Until.After(e.now) {
+		return "none"
+	}
+	e.over(in.BreakGlass.Until)
+	return "declared"
 }
 
 // targetFact is C-5.

@@ -22,7 +22,15 @@ type Input struct {
 	Target  Target   `json:"target"`
 	Action  Action   `json:"action"`
 	Time    Clock    `json:"time"`
-	Leases  []Lease  `json:"leases,omitempty"` // live leases of this person on this target; applied in Go, last
+	Leases  []Lease  `json:"leases,omitempty"` // leases of this person on this target; applied in Go, last
+	// BreakGlass is the emergency access that a member of staff has declared; nil for everybody else.
+	BreakGlass *BreakGlass `json:"break_glass,omitempty"`
+}
+
+// BreakGlass is a declared emergency: until then its person may reach targets, on record and reviewed afterwards.
+type BreakGlass struct {
+	ID    string    `json:"id"` // g-ULID
+	Until time.Time `json:"until"`
 }
 
 // Person is who asks. Roles are the staff roles; a contractor has none.
@@ -113,6 +121,7 @@ type Lease struct {
 	Person  string    `json:"person"`
 	Target  string    `json:"target"`
 	Right   Right     `json:"right"`
-	Pattern string    `json:"pattern"` // exact resource, or with * for any run of characters but never across an opaque line
+	Pattern string    `json:"pattern"`       // exact resource, or with * for any run of characters but never across an opaque line
+	From    time.Time `json:"from,omitzero"` // booked ahead: not before; zero is at once
 	Until   time.Time `json:"until"`
 }

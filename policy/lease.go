@@ -79,7 +79,7 @@ func raise(leases []Lease, person, target string, n Need, now time.Time) (best L
 		return Lease{}, false
 	}
 	for _, l := range leases {
-		if l.Person != person || l.Target != target || !l.Until.After(now) || !MatchLease(l, n) {
+		if l.Person != person || l.Target != target || l.From.After(now) || !l.Until.After(now) || !MatchLease(l, n) {
 			continue
 		}
 		if !ok || l.Until.After(best.Until) {

@@ -165,7 +165,7 @@ func appendKey(key []byte, in *Input, links []link, c *clock) []byte {
 
 func (l *link) appendKey(key []byte) []byte {
 	f := &l.facts
-	key = appendTexts(key, l.vendor.ID, l.vendor.Type, f.certificate, f.mfa, f.contract, f.window, f.network, f.target)
+	key = appendTexts(key, l.vendor.ID, l.vendor.Type, f.certificate, f.mfa, f.contract, f.window, f.network, f.target, f.breakGlass)
 	level := int64(-1)
 	if l.vendor.Risk != nil {
 		level = int64(*l.vendor.Risk)

@@ -22,7 +22,8 @@ func inputSchema() *ast.SchemaSet {
 		}),
 		"action": object(map[string]any{"protocol": text, "operation": text, "command": text, "opaque": yes}),
 		"facts": object(map[string]any{
-			"certificate": text, "mfa": text, "contract": text, "window": text, "network": text, "target": text, "cut_off": yes,
+			"certificate": text, "mfa": text, "contract": text, "window": text, "network": text, "target": text,
+			"break_glass": text, "cut_off": yes,
 		}),
 		"windows": list(text),
 	}))

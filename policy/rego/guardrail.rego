@@ -9,6 +9,7 @@
 #   window       open | closed | missing                           C-2  (missing: the vendor has no window)
 #   network      inside | outside | missing                        C-3  (of the person's own vendor, for the whole chain)
 #   target       listed | unlisted | gateway                       C-5
+#   break_glass  none | declared                                   an emergency that a member of staff has declared
 #   cut_off      true | false                                      I-1
 #
 # Contract, window and network are `exempt` for staff.

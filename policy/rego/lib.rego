@@ -14,7 +14,7 @@
 #   input.source     {ip}
 #   input.target     {name, kind, login, labels, sensitivity, enforcement}
 #   input.action     {protocol, operation, command, opaque}
-#   input.facts      certificate, mfa, contract, window, network, target, cut_off: see guardrail.rego
+#   input.facts      certificate, mfa, contract, window, network, target, break_glass, cut_off: see guardrail.rego
 #   input.windows    names of the windows of windows.yaml that are open now, sorted
 #
 # There is no clock and no network here: time comes as open windows, addresses as a fact. A misspelt name is an error

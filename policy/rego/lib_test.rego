@@ -15,7 +15,7 @@ contractor(type, right) := {
 	"action": {"protocol": "ssh", "operation": "ssh.exec", "command": "", "opaque": false},
 	"facts": {
 		"certificate": "valid", "mfa": "fresh", "contract": "running", "window": "open", "network": "inside",
-		"target": "listed", "cut_off": false,
+		"target": "listed", "break_glass": "none", "cut_off": false,
 	},
 	"windows": ["office-hours"],
 	"right": right,
