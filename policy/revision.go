@@ -27,6 +27,7 @@ type Revision struct {
 	number   int
 	hash     string
 	commands []byte
+	files    map[string][]byte // what the revision was read from, by name
 	matrix   *matrix
 	windows  map[string]*window
 	guard    *program            // the guardrail alone
@@ -40,7 +41,7 @@ func Load(fsys fs.FS, number int) (*Revision, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Revision{number: number, hash: f.hash(), commands: f.tables[commandsFile]}
+	r := &Revision{number: number, hash: f.hash(), commands: f.tables[commandsFile], files: f.all()}
 	var errs [3]error
 	var compiler *ast.Compiler
 	r.matrix, errs[0] = parseMatrix(f.tables[matrixFile])
@@ -63,6 +64,9 @@ func (r *Revision) Hash() string { return r.hash }
 
 // Commands is commands.yaml, for policy/command.ParseCatalogue.
 func (r *Revision) Commands() []byte { return bytes.Clone(r.commands) }
+
+// Files is what the revision was read from: its tables, rules and tests at the root, read only.
+func (r *Revision) Files() fs.FS { return files(r.files) }
 
 // HasWindow says whether windows.yaml has a window of this name.
 func (r *Revision) HasWindow(name string) bool { return r.windows[name] != nil }
@@ -184,11 +188,17 @@ func (f *folder) data() (map[string]any, error) {
 	return data, nil
 }
 
-func (f *folder) hash() string {
+// all is every file, by name.
+func (f *folder) all() map[string][]byte {
 	all := map[string][]byte{}
 	for _, part := range []map[string][]byte{f.tables, f.rules, f.tests} {
 		maps.Copy(all, part)
 	}
+	return all
+}
+
+func (f *folder) hash() string {
+	all := f.all()
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		fmt.Fprintf(h, "%d:%s%d:", len(name), name, len(all[name]))
