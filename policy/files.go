@@ -12,6 +12,9 @@ import (
 // files is a flat file system in memory: the files of one policy folder, by name. Nothing changes it.
 type files map[string][]byte
 
+// InMemory serves the files of a policy folder, by name. Nobody may change them afterwards.
+func InMemory(content map[string][]byte) fs.FS { return files(content) }
+
 // Open opens the root or one of its files.
 func (f files) Open(name string) (fs.File, error) {
 	if !fs.ValidPath(name) {
