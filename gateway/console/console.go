@@ -115,6 +115,7 @@ func (c *Console) routePages(mux *http.ServeMux) {
 	mux.Handle("GET /sessions", c.page(loggedIn, c.showSessions))
 	mux.Handle("GET /sessions/{id}", c.page(loggedIn, c.showSession))
 	mux.Handle("POST /sessions/{id}/end", c.page(loggedIn, c.endSessionPage))
+	mux.Handle("GET /decisions/{id}", c.page(loggedIn, c.showDecision))
 	mux.Handle("GET /audit", c.page(loggedIn, c.showAudit))
 	mux.Handle("GET /people", c.page(loggedIn, c.showPeople))
 	mux.Handle("POST /people/{person}/release", c.page(loggedIn, c.limited(c.releasePage)))

@@ -113,6 +113,23 @@ func (p page) With(data any) page {
 	return p
 }
 
+// Pick is the one of two texts that is in the page's language.
+func (p page) Pick(en, ja string) string { return pick(p.Lang, en, ja) }
+
+// Visible is what somebody wrote, with what does not show itself set off.
+func (p page) Visible(text any) template.HTML { return visible(fmt.Sprint(text)) }
+
+// Mark is the matrix's sign for the cell in Data: ○ always, △ approval, × never.
+func (p page) Mark() string {
+	switch p.Data {
+	case "always":
+		return "○"
+	case "approval":
+		return "△"
+	}
+	return "×"
+}
+
 // Called is a name in the page's language, or the id of somebody without one.
 func (p page) Called(name directory.Name, id string) string {
 	if called := name.In(p.Lang); called != "" {

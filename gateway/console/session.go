@@ -106,6 +106,7 @@ func (c *Console) showSessions(w http.ResponseWriter, r *http.Request, v *visito
 type sessionView struct {
 	Record          access.SessionRecord
 	MayRead, MayEnd bool
+	MayExplain      bool
 	Moments         []moment
 	Problem         string
 	First           int
@@ -120,7 +121,7 @@ func (c *Console) showSession(w http.ResponseWriter, r *http.Request, v *visitor
 		return err
 	}
 	data := sessionView{Record: record, MayRead: c.may(ctx, v, "gateway.recording.read"),
-		MayEnd: c.may(ctx, v, "gateway.session.end")}
+		MayEnd: c.may(ctx, v, "gateway.session.end"), MayExplain: c.may(ctx, v, "gateway.policy.explain")}
 	if data.MayRead {
 		if err := c.addTranscript(r, v, &data); err != nil {
 			return err

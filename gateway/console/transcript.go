@@ -35,10 +35,12 @@ type moment struct {
 	Head    string
 	Channel uint32
 	Reasons []policy.Reason
-	Note    string
-	Text    string
-	Clipped bool // Text is not all of it
-	Parts   []part
+	// Decision is the id of the one that let this through or refused it.
+	Decision string
+	Note     string
+	Text     string
+	Clipped  bool // Text is not all of it
+	Parts    []part
 }
 
 // part is something that can be unfolded.
@@ -59,6 +61,7 @@ type transcript struct {
 
 	bodies  map[string][]byte // by hash, those that exchanges to come may name
 	streams map[uint32][]byte // by channel, responses that are still coming
+	rows    map[uint32]int    // by channel, the moment of the HTTP request that goes on there
 }
 
 // runKey tells output streams apart.
@@ -70,7 +73,7 @@ type runKey struct {
 // readTranscript reads the page of a recording that begins with moment from.
 func readTranscript(r *recorder.Reader, from int) (*transcript, error) {
 	t := &transcript{from: from, plain: map[runKey]*plainText{}, bodies: map[string][]byte{},
-		streams: map[uint32][]byte{}}
+		streams: map[uint32][]byte{}, rows: map[uint32]int{}}
 	for {
 		entry, err := r.Next()
 		var damage *recorder.DamageError
@@ -116,6 +119,9 @@ func (t *transcript) take(e recorder.Entry) {
 		t.takeText(e)
 	case recorder.KindBody:
 		t.takeBody(e)
+	case recorder.KindExchange:
+		t.flush()
+		t.takeExchange(e)
 	default:
 		t.flush()
 		t.add(e.Offset, t.event(e))
@@ -200,12 +206,8 @@ func (t *transcript) event(e recorder.Entry) moment {
 		var exit recorder.ExitStatus
 		m.read(e.Data, &exit)
 		m.Class, m.Word, m.Head = "exit", "transcript.exit", exitText(exit)
-	case recorder.KindExchange:
-		var x recorder.Exchange
-		m.read(e.Data, &x)
-		t.exchange(&m, e.Channel, x)
 	case recorder.KindDecided:
-		m.decided(e.Data)
+		t.decided(&m, e)
 	case recorder.KindGap:
 		var gap recorder.GapNote
 		m.read(e.Data, &gap)
@@ -244,18 +246,21 @@ func exitText(exit recorder.ExitStatus) string {
 	return "?"
 }
 
-// decided reads the decision of one operation.
-func (m *moment) decided(data []byte) {
+// decided reads the decision of one operation. An HTTP request that was allowed goes on in the same moment.
+func (t *transcript) decided(m *moment, e recorder.Entry) {
 	var d struct {
 		Action   policy.Action   `json:"action"`
 		Decision policy.Decision `json:"decision"`
 	}
-	m.read(data, &d)
+	m.read(e.Data, &d)
 	m.Head = orElse(d.Action.Command, d.Action.Operation)
-	m.Note, m.Reasons = d.Decision.ID, d.Decision.Reasons
+	m.Decision, m.Reasons = d.Decision.ID, d.Decision.Reasons
 	switch d.Decision.Effect {
 	case policy.Allow:
 		m.Class, m.Word = "decided", "transcript.allowed"
+		if d.Action.Operation == "http.request" && len(t.rows) < maxBodiesKept {
+			t.rows[e.Channel] = t.count
+		}
 	case policy.Approval:
 		m.Class, m.Word = "refused", "transcript.approval"
 	default:
@@ -263,14 +268,38 @@ func (m *moment) decided(data []byte) {
 	}
 }
 
-// exchange shows one HTTP request and its response, bodies and headers folded away. A response that streams is shown when
-// it begins and again, with its body, when it is over.
-func (t *transcript) exchange(m *moment, channel uint32, x recorder.Exchange) {
-	m.Class, m.Word = "exchange", "transcript.http"
-	body, streamed := t.streams[channel]
-	delete(t.streams, channel)
+// takeExchange shows an HTTP request with its decision and its response as one moment, wherever in the recording they stand.
+func (t *transcript) takeExchange(e recorder.Entry) {
+	m := moment{Channel: e.Channel, Tag: true}
+	var x recorder.Exchange
+	m.read(e.Data, &x)
+	t.exchange(&m, x)
+	row, begun := t.rows[e.Channel]
+	if x.Open && !begun && len(t.rows) < maxBodiesKept {
+		t.rows[e.Channel] = t.count
+	}
+	if !x.Open {
+		delete(t.rows, e.Channel)
+	}
+	if !begun {
+		t.add(e.Offset, m)
+		return
+	}
+	if i := row - t.from; i >= 0 && i < len(t.moments) {
+		m.N, m.At, m.Reasons = t.moments[i].N, t.moments[i].At, t.moments[i].Reasons
+		m.Decision = orElse(m.Decision, t.moments[i].Decision)
+		t.moments[i] = m
+	}
+}
+
+// exchange reads one HTTP request and its response, bodies and headers folded away. A response that streams comes when it
+// begins and again, with its body, when it is over.
+func (t *transcript) exchange(m *moment, x recorder.Exchange) {
+	m.Class, m.Word, m.Decision = "exchange", "transcript.http", x.Decision
+	body, streamed := t.streams[m.Channel]
+	delete(t.streams, m.Channel)
 	if x.Open && len(t.streams) < maxBodiesKept {
-		t.streams[channel] = nil
+		t.streams[m.Channel] = nil
 	}
 	if !streamed || !x.ResponseBody.Streamed {
 		body = t.bodies[x.ResponseBody.SHA256]

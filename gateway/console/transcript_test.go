@@ -126,24 +126,47 @@ func TestExchangesShowTheirBodies(t *testing.T) {
 	}
 	question := `{"q":1}`
 	sum := sha256.Sum256([]byte(question))
-	open := record(t, body(question),
+	decided := recorder.Entry{Channel: 7, Kind: recorder.KindDecided, Data: []byte(`{"action":{"protocol":"https",` +
+		`"operation":"http.request","command":"POST /search"},"decision":{"effect":"allow","id":"d-1"}}`)}
+	open := record(t, decided, body(question),
 		exchange(recorder.Exchange{Method: "POST", URL: "https://orders.test/search", Status: 200, Open: true,
 			RequestBody: recorder.BodyRef{SHA256: hex.EncodeToString(sum[:]), Bytes: 7, Type: "application/json"}}),
 		body("first,"), body("second"),
 		exchange(recorder.Exchange{Method: "POST", URL: "https://orders.test/search", Status: 200,
+			RequestBody:  recorder.BodyRef{SHA256: hex.EncodeToString(sum[:]), Bytes: 7, Type: "application/json"},
 			ResponseBody: recorder.BodyRef{Bytes: 12, Type: "text/csv; charset=utf-8", Streamed: true}}),
 		exchange(recorder.Exchange{Method: "GET", URL: "https://orders.test/logo", Status: 200,
 			ResponseBody: recorder.BodyRef{Bytes: 9, Type: "image/png", Omitted: "too large"}}))
 	read := transcribe(t, open(), 0)
-	if len(read.moments) != 4 {
+	if len(read.moments) != 3 {
 		t.Fatalf("moments %+v", read.moments)
 	}
-	for i, want := range []string{question, "first,second", "too large"} {
+	for i, want := range []string{"first,second", "too large"} {
 		if got := fmt.Sprint(read.moments[i].Parts); !strings.Contains(got, want) {
 			t.Errorf("exchange %d shows %q, want %q in it", i, got, want)
 		}
 	}
-	if m := read.moments[0]; m.Head != "POST https://orders.test/search → 200" || m.Channel != 7 {
+	if parts := read.moments[0].Parts; !strings.Contains(parts[0].Text, question) {
+		t.Errorf("the request's body is not shown: %q", parts)
+	}
+	if m := read.moments[0]; m.Head != "POST https://orders.test/search → 200" || m.Channel != 7 || m.Decision != "d-1" {
 		t.Errorf("head %+v", m)
+	}
+}
+
+func TestARequestThatNeverEndsIsShownAsItBegan(t *testing.T) {
+	open := record(t,
+		recorder.Entry{Channel: 3, Kind: recorder.KindDecided, Data: []byte(`{"action":{"operation":"http.request",` +
+			`"command":"GET /feed"},"decision":{"effect":"allow","id":"d-1"}}`)},
+		recorder.Entry{Channel: 4, Kind: recorder.KindDecided, Data: []byte(`{"action":{"operation":"http.request",` +
+			`"command":"DELETE /x"},"decision":{"effect":"deny","id":"d-2"}}`)},
+		recorder.Entry{Channel: 3, Kind: recorder.KindExchange, Data: []byte(`{"method":"GET","url":"/feed","status":200,"open":true}`)})
+	var rows []string
+	for _, m := range transcribe(t, open(), 0).moments {
+		rows = append(rows, fmt.Sprint(m.N, m.Class, m.Head, m.Decision))
+	}
+	want := []string{"0exchangeGET /feed → 200d-1", "1refusedDELETE /xd-2", "2endclosed"}
+	if fmt.Sprint(rows) != fmt.Sprint(want) {
+		t.Errorf("rows %q, want %q", rows, want)
 	}
 }

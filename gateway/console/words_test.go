@@ -21,6 +21,7 @@ var builtWords = map[string][]string{
 	"class.":    {"login", "command", "file", "config", "export"},
 	"since.":    {"1h", "24h", "7d", "30d", "all"},
 	"right.":    {"read", "write", "execute", "delete", "admin"},
+	"cell.":     {"always", "approval", "never"},
 	"effect.":   {"allow", "approval", "deny"},
 	"state.":    {"invited", "certified", "waiting", "active", "revoked"},
 	"enforced.": {"kernel", "wire", "parsed", "recorded"},
