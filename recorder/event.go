@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"encoding/json"
 	"net/netip"
 	"time"
 )
@@ -67,6 +68,8 @@ type Event struct {
 	VSeq     uint64         `json:"vseq,omitempty"`
 	VPrev    string         `json:"vprev,omitempty"` // sha256:HEX of the vendor's previous stored line
 	Detail   map[string]any `json:"detail,omitempty"`
+	// Input is what the decision was made of, as the door keeps it (gateway/access); always the last field of a line.
+	Input json.RawMessage `json:"input,omitempty"`
 }
 
 // Source is where the peer of an event connected from.

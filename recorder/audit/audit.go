@@ -67,6 +67,9 @@ type request struct {
 	reply  chan result // holds one
 }
 
+// size is about how many bytes its line will have.
+func (r *request) size() int { return len(r.detail) + len(r.event.Input) }
+
 type result struct {
 	event recorder.Event
 	err   error

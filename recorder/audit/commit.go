@@ -43,11 +43,11 @@ func (l *Log) run() {
 // gather takes what waits, up to the size of a commit.
 func (l *Log) gather(r *request) []*request {
 	batch := []*request{r}
-	for size := len(r.detail); len(batch) < maxCommit && size < maxBytes; {
+	for size := r.size(); len(batch) < maxCommit && size < maxBytes; {
 		select {
 		case r := <-l.requests:
 			batch = append(batch, r)
-			size += len(r.detail)
+			size += r.size()
 		default:
 			return batch
 		}

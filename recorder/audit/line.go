@@ -22,8 +22,9 @@ func encode(e recorder.Event, detail json.RawMessage) ([]byte, error) {
 	stored := struct {
 		recorder.Event
 		Detail json.RawMessage `json:"detail,omitempty"`
-	}{e, detail}
-	stored.Event.Detail = nil
+		Input  json.RawMessage `json:"input,omitempty"`
+	}{e, detail, e.Input}
+	stored.Event.Detail, stored.Event.Input = nil, nil
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -81,10 +82,17 @@ type link struct {
 	vprev  string
 }
 
-// readLink takes the link out of a line. Quotes inside JSON strings are escaped, and no field before detail holds an object
-// with these keys, so what stands before detail can be searched as text; what looks unusual is parsed in full.
-func readLink(line []byte) (link, error) {
+// headOf is what stands before detail and input. Quotes inside JSON strings are escaped, and no field before these two holds
+// an object with the keys of an event, so it can be searched as text; one with a backslash has to be parsed.
+func headOf(line []byte) []byte {
 	head, _, _ := bytes.Cut(line, []byte(`,"detail":`))
+	head, _, _ = bytes.Cut(head, []byte(`,"input":`))
+	return head
+}
+
+// readLink takes the link out of a line.
+func readLink(line []byte) (link, error) {
+	head := headOf(line)
 	if bytes.IndexByte(head, '\\') >= 0 {
 		return parseLink(line)
 	}
