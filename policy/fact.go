@@ -145,9 +145,11 @@ func networkFact(ip netip.Addr, networks []netip.Prefix) string {
 	return "outside"
 }
 
-// breakGlassFact says whether a member of staff has declared an emergency that still lasts.
+// breakGlassFact says whether a member of staff has declared an emergency that still lasts. One that claims to last longer
+// than any may is none.
 func breakGlassFact(in *Input, e *ends) string {
-	if in.BreakGlass == nil || !in.staff() || !in.BreakGlass.Until.After(e.now) {
+	if in.BreakGlass == nil || !in.staff() || !in.BreakGlass.Until.After(e.now) ||
+		in.BreakGlass.Until.After(e.now.Add(MaxBreakGlass)) {
 		return "none"
 	}
 	e.over(in.BreakGlass.Until)

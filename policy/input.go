@@ -27,6 +27,9 @@ type Input struct {
 	BreakGlass *BreakGlass `json:"break_glass,omitempty"`
 }
 
+// MaxBreakGlass is the longest that an emergency lasts, whatever a policy says.
+const MaxBreakGlass = time.Hour
+
 // BreakGlass is a declared emergency: until then its person may reach targets, on record and reviewed afterwards.
 type BreakGlass struct {
 	ID    string    `json:"id"` // g-ULID

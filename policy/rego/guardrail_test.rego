@@ -93,3 +93,46 @@ test_staff_reach_the_gateway_and_nothing_else if {
 	not guardrail.allow with input as elsewhere
 	"staff-gateway-only" in ids with input as elsewhere
 }
+
+# in_emergency is a member of staff on a target, with an emergency declared.
+in_emergency := lib_test.but(lib_test.employee(["admin"], "ssh.exec"), {
+	"target": {"name": "db1", "kind": "ssh", "login": "root"},
+	"facts": {"target": "unlisted", "break_glass": "declared"},
+})
+
+test_staff_reach_a_target_in_an_emergency_they_declared if {
+	guardrail.allow with input as in_emergency
+	count(guardrail.deny) == 0 with input as in_emergency
+	guardrail.allow with input as lib_test.but(in_emergency, {"action": {"operation": "ssh.connect"}})
+	https := lib_test.but(in_emergency, {"action": {"operation": "http.request"}, "target": {"kind": "https"}})
+	guardrail.allow with input as https
+}
+
+test_an_emergency_needs_every_proof_of_who_it_is if {
+	every lost in [
+		{"facts": {"certificate": "expired"}},
+		{"facts": {"certificate": "missing"}},
+		{"facts": {"mfa": "expired"}},
+		{"facts": {"mfa": "missing"}},
+		{"facts": {"mfa": "unverified"}},
+		{"facts": {"cut_off": true}},
+		{"facts": {"break_glass": "none"}},
+		{"facts": {"break_glass": "surprise"}},
+		{"auth": {"mfa": {"method": "totp"}}},
+		{"auth": {"kind": "machine"}},
+		{"target": {"kind": "https"}},
+		{"action": {"operation": "ssh.teleport"}},
+	] {
+		not guardrail.allow with input as lib_test.but(in_emergency, lost)
+	}
+}
+
+test_an_emergency_is_not_for_contractors if {
+	unlisted := lib_test.but(asked, {"facts": {"target": "unlisted", "break_glass": "declared"}})
+	not guardrail.allow with input as unlisted
+	"target-not-yours" in ids with input as unlisted
+	root := lib_test.but(asked, {"right": "admin", "facts": {"break_glass": "declared"}})
+	"admin-never" in ids with input as root
+	closed := lib_test.but(asked, {"facts": {"window": "closed", "break_glass": "declared"}})
+	not guardrail.allow with input as closed
+}

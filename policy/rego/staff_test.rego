@@ -71,3 +71,55 @@ test_nobody_answers_their_own_request if {
 	same := lib_test.but(asked, {"target": {"labels": {"requester": "hanako", "vendor": "@staff"}}})
 	lib_test.answer(staff) == "deny" with input as same
 }
+
+# in_emergency is an operation of somebody with every role whose emergency lasts.
+in_emergency(operation) := lib_test.but(
+	lib_test.employee(["admin", "approver", "investigator", "auditor"], operation),
+	{"facts": {"break_glass": "declared"}},
+)
+
+test_in_an_emergency_every_right_on_a_target if {
+	every right in ["read", "write", "execute", "delete", "admin"] {
+		asked := lib_test.but(in_emergency("ssh.exec"), {"right": right, "facts": {"target": "unlisted"}})
+		lib_test.answer(staff) == "allow" with input as asked
+		undeclared := lib_test.but(asked, {"facts": {"break_glass": "none"}})
+		lib_test.answer(staff) == "deny" with input as undeclared
+	}
+}
+
+test_an_emergency_never_enlarges_itself if {
+	every operation in [
+		"gateway.policy.apply", "gateway.policy.rollback", "gateway.policy.show", "gateway.request.approve",
+		"gateway.request.deny", "gateway.request.list", "gateway.lease.revoke", "gateway.lease.list", "gateway.hold.add",
+		"gateway.hold.remove", "gateway.retention.apply", "gateway.directory.apply", "gateway.directory.plan",
+		"gateway.invite.create", "gateway.enrolment.release", "gateway.enrolment.revoke", "gateway.vendor.restore",
+		"gateway.target.certify", "gateway.evidence.export", "gateway.break-glass.declare", "gateway.break-glass.review",
+	] {
+		lib_test.answer(staff) == "deny" with input as in_emergency(operation)
+	}
+}
+
+test_in_an_emergency_one_looks_ends_and_shuts_out if {
+	every operation in [
+		"gateway.session.list", "gateway.session.end", "gateway.vendor.cut-off", "gateway.recording.read",
+		"gateway.audit.search", "gateway.break-glass.show", "gateway.break-glass.end", "gateway.self.login",
+	] {
+		lib_test.answer(staff) == "allow" with input as in_emergency(operation)
+	}
+	asked := lib_test.but(in_emergency("gateway.session.end"), {"person": {"roles": []}})
+	lib_test.answer(staff) == "deny" with input as asked
+}
+
+test_two_of_any_role_review_an_emergency if {
+	every role in ["admin", "approver", "investigator", "auditor"] {
+		may(role, "gateway.break-glass.list")
+		may(role, "gateway.break-glass.show")
+		may(role, "gateway.break-glass.review")
+	}
+	not may("approver", "gateway.break-glass.end")
+	not may("auditor", "gateway.break-glass.end")
+	may("admin", "gateway.break-glass.end")
+	may("investigator", "gateway.break-glass.end")
+	not may("janitor", "gateway.break-glass.review")
+	may("janitor", "gateway.break-glass.declare")
+}
