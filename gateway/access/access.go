@@ -59,6 +59,8 @@ type Door struct {
 	answering sync.Mutex // one approval answer at a time, so that the lease cache follows the store
 	filing    sync.Mutex // one request filed at a time, so that a repeated command finds the one it filed before
 
+	contexts contexts // of decisions on record
+
 	mu      sync.RWMutex // guards the fields below; never held while calling policy, store, recorder or audit
 	live    map[string]*Session
 	opening map[string]int // sessions being opened or live, per person
@@ -188,6 +190,7 @@ func (d *Door) sweep(ctx context.Context) {
 		if changed || !now.Before(s.decidedUntil()) {
 			s.recheck(ctx)
 		}
+		s.keepRunning(ctx, now)
 	}
 }
 

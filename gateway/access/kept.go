@@ -1,32 +1,181 @@
 package access
 
 import (
+	"bytes"
 	"context"
-	"errors"
-	"iter"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"sync"
 	"time"
 
-	"github.com/sekisho/sekisho/gateway/identity"
 	"github.com/sekisho/sekisho/policy"
+	"github.com/sekisho/sekisho/recorder"
+	"github.com/sekisho/sekisho/recorder/audit"
 )
 
-// Progress tells how much of the log a reading has behind it, in bytes. It may be called while the reading goes on.
-type Progress func() (done, total int64)
+// Every decision is kept with what it was made of, in the event of its operation, so that it can be explained and made
+// again under another policy. What many decisions share (who, on what, proved how) is a context: an event of its own, once
+// a day and class, which the others name by its hash. recorder/audit/FORMAT.md gives the fields.
 
-// History yields in batches what was decided from since on and before until, in no order but that of each class. A zero
-// until is now. Who asks must be allowed gateway.policy.simulate.
-func (d *Door) History(ctx context.Context, by identity.Principal, since, until time.Time) (iter.Seq2[[]policy.Kept, error], Progress, error) {
-	if err := d.Act(ctx, by, "gateway.policy.simulate", ""); err != nil {
-		return nil, nil, err
-	}
-	return nil, nil, errors.New("past decisions cannot be read yet")
+// ruling is a decision with what it was made of.
+type ruling struct {
+	policy.Decision
+	input  *policy.Input // nil where there was nothing to decide on: no such person or target
+	capped bool          // refused by the door, whatever policy says
 }
 
-// KeptDecision returns one decision of the past and, where something other than policy refused it (Capped), the ids of the
-// reasons. ErrNotFound when it is not on record. Who asks must be allowed gateway.policy.explain.
-func (d *Door) KeptDecision(ctx context.Context, by identity.Principal, id string) (policy.Kept, []string, error) {
-	if err := d.Act(ctx, by, "gateway.policy.explain", id); err != nil {
-		return policy.Kept{}, nil, err
+// refuse makes the ruling the door's own no.
+func (r *ruling) refuse(reason policy.Reason) {
+	r.Effect, r.Reasons, r.capped = policy.Deny, []policy.Reason{reason}, true
+}
+
+// unfounded is a refusal of what there is nothing to decide on.
+func (d *Door) unfounded(reason policy.Reason) ruling {
+	return ruling{Decision: policy.Decision{ID: newID("d-"), Reasons: []policy.Reason{reason},
+		Revision: d.cfg.Engine.Revision().Number()}, capped: true}
+}
+
+// keptContext is the part of an input that repeats.
+type keptContext struct {
+	Person     policy.Person      `json:"person"`
+	Vendor     policy.Vendor      `json:"vendor"`
+	Parents    []policy.Vendor    `json:"parents,omitempty"`
+	Auth       policy.Auth        `json:"auth"`
+	Source     policy.Source      `json:"source"`
+	Target     policy.Target      `json:"target"`
+	Zone       string             `json:"zone,omitempty"`
+	BreakGlass *policy.BreakGlass `json:"break_glass,omitempty"`
+}
+
+// keptInput is an event's input: the rest, and what was decided.
+type keptInput struct {
+	Context string         `json:"context"` // sha256:HEX of the context's JSON
+	Action  policy.Action  `json:"action"`
+	Now     time.Time      `json:"now"`
+	Leases  []policy.Lease `json:"leases,omitempty"`
+	Effect  policy.Effect  `json:"effect"`
+	Capped  []string       `json:"capped,omitempty"` // the door's own reasons, ids
+}
+
+// keptWhole is a decision as a recording holds it (KindDecided): nothing in it refers to anything else.
+type keptWhole struct {
+	Action   policy.Action   `json:"action"`
+	Decision policy.Decision `json:"decision"`
+	Context  json.RawMessage `json:"context,omitempty"`
+	Now      time.Time       `json:"now,omitzero"`
+	Leases   []policy.Lease  `json:"leases,omitempty"`
+	Capped   []string        `json:"capped,omitempty"`
+}
+
+func contextOf(in *policy.Input) (json.RawMessage, error) {
+	return compactJSON(keptContext{Person: in.Person, Vendor: in.Vendor, Parents: in.Parents, Auth: in.Auth, Source: in.Source,
+		Target: in.Target, Zone: in.Time.Zone, BreakGlass: in.BreakGlass})
+}
+
+func (r *ruling) keptInput(ref string) (json.RawMessage, error) {
+	return compactJSON(keptInput{Context: ref, Action: r.input.Action, Now: r.input.Time.Now.UTC(), Leases: r.input.Leases,
+		Effect: r.Effect, Capped: r.caps()})
+}
+
+// whole is what a recording holds of the ruling.
+func (r *ruling) whole(action policy.Action) ([]byte, error) {
+	k := keptWhole{Action: action, Decision: r.Decision, Capped: r.caps()}
+	if r.input != nil {
+		var err error
+		if k.Context, err = contextOf(r.input); err != nil {
+			return nil, err
+		}
+		k.Now, k.Leases = r.input.Time.Now.UTC(), r.input.Leases
 	}
-	return policy.Kept{}, nil, errors.New("past decisions cannot be read yet")
+	return compactJSON(k)
+}
+
+func (r *ruling) caps() []string {
+	if !r.capped {
+		return nil
+	}
+	return reasonIDs(r.Reasons)
+}
+
+// compactJSON is v's JSON with no character escaped that need not be.
+func compactJSON(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// maxContexts bounds how many contexts are remembered as written; beyond it they are written again.
+const maxContexts = 8192
+
+// contexts remembers which contexts stand in the log of today.
+type contexts struct {
+	mu      sync.Mutex
+	day     string // UTC
+	written map[contextKey]struct{}
+}
+
+type contextKey struct {
+	class recorder.Class
+	sum   [sha256.Size]byte
+}
+
+// has tells whether a context was written on that day.
+func (c *contexts) has(day string, key contextKey) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.written[key]
+	return ok && c.day == day
+}
+
+func (c *contexts) add(day string, key contextKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.day != day || len(c.written) >= maxContexts {
+		c.day, c.written = day, map[contextKey]struct{}{}
+	}
+	c.written[key] = struct{}{}
+}
+
+// append puts an event on record with the ruling it stands for: its id, its revision and, when there is one, its input.
+func (d *Door) append(ctx context.Context, ev recorder.Event, r *ruling) error {
+	ev.Decision, ev.Revision = r.ID, r.Revision
+	if r.input != nil {
+		ref, err := d.contextFor(ctx, &ev, r.input)
+		if err != nil {
+			return err
+		}
+		if ev.Input, err = r.keptInput(ref); err != nil {
+			return fmt.Errorf("keeping decision %s: %w", r.ID, err)
+		}
+	}
+	_, err := d.cfg.Audit.Append(ctx, ev)
+	return err
+}
+
+// contextFor names the input's context, which stands in the log of the event's class and day before the event does.
+func (d *Door) contextFor(ctx context.Context, ev *recorder.Event, in *policy.Input) (string, error) {
+	object, err := contextOf(in)
+	if err != nil {
+		return "", fmt.Errorf("keeping the context of a decision: %w", err)
+	}
+	key := contextKey{ev.Class, sha256.Sum256(object)}
+	ref := "sha256:" + hex.EncodeToString(key.sum[:])
+	day := d.cfg.Now().UTC().Format(time.DateOnly)
+	if d.contexts.has(day, key) {
+		return ref, nil
+	}
+	described := recorder.Event{Class: ev.Class, Kind: audit.KindContext, Outcome: recorder.OK, Person: ev.Person, Vendor: ev.Vendor,
+		Chain: ev.Chain, Target: ev.Target, Login: ev.Login, Source: ev.Source,
+		Detail: map[string]any{"context": object, "sha256": ref}}
+	if _, err := d.cfg.Audit.Append(ctx, described); err != nil {
+		return "", fmt.Errorf("recording the context of a decision: %w", err)
+	}
+	d.contexts.add(day, key)
+	return ref, nil
 }

@@ -2,13 +2,13 @@ package access
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/sekisho/sekisho/gateway/directory"
 	"github.com/sekisho/sekisho/policy"
-	"github.com/sekisho/sekisho/policy/command"
 	"github.com/sekisho/sekisho/recorder"
 )
 
@@ -40,20 +40,25 @@ type Operation struct {
 
 // Grant is an operation that was allowed and now runs. End it when it is over.
 type Grant struct {
-	session  *Session
-	op       Operation
-	action   policy.Action
-	label    string
-	decision policy.Decision // Until is guarded by session.mu
-	started  time.Time
-	ended    sync.Once
+	session *Session
+	op      Operation
+	action  policy.Action
+	line    string // the whole line, masked
+	label   string
+	ruling  ruling // Until is guarded by session.mu
+	started time.Time
+	ended   sync.Once
+	keeping sync.Mutex // held while the decision is put on record
+	kept    bool       // it is; guarded by keeping
 }
 
 // classified is an operation with the rights it needs.
 type classified struct {
 	action policy.Action
+	line   string // the whole line, masked
 	label  string
-	why    string // why a line is opaque
+	why    string         // why a line is opaque
+	shut   *policy.Reason // why the door refuses it, whatever policy says
 }
 
 // Authorize decides one operation and puts the decision into the recording before anything happens. A *Refusal says no or
@@ -67,17 +72,14 @@ func (s *Session) Authorize(ctx context.Context, op Operation) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	decision, err := s.decide(ctx, c)
-	if err != nil {
+	ruled := s.decide(ctx, c)
+	if err := s.recordDecision(op.Channel, c.action, &ruled); err != nil {
 		return nil, err
 	}
-	if err := s.recordDecision(op.Channel, c.action, decision); err != nil {
-		return nil, err
+	if ruled.Effect != policy.Allow {
+		return nil, s.refuse(ctx, op, c, &ruled)
 	}
-	if decision.Effect != policy.Allow {
-		return nil, s.refuse(ctx, op, c, decision)
-	}
-	g := &Grant{session: s, op: op, action: c.action, label: c.label, decision: decision, started: s.door.cfg.Now()}
+	g := &Grant{session: s, op: op, action: c.action, line: c.line, label: c.label, ruling: ruled, started: s.door.cfg.Now()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over || s.ctx.Err() != nil {
@@ -89,31 +91,32 @@ func (s *Session) Authorize(ctx context.Context, op Operation) (*Grant, error) {
 	return g, nil
 }
 
-func (s *Session) decide(ctx context.Context, c classified) (policy.Decision, error) {
+func (s *Session) decide(ctx context.Context, c classified) ruling {
 	in, ok := s.door.input(s.principal, s.target.Name, s.login, c.action)
 	if !ok || !within(in, s.target.Name) {
-		return policy.Decision{ID: newID("d-"), Reasons: []policy.Reason{notYours}}, nil
+		return s.door.unfounded(notYours)
 	}
-	decision := s.door.verdict(ctx, s.principal, in)
-	if c.action.Opaque && s.target.Opaque != "execute" && decision.Effect != policy.Deny {
-		decision.Effect = policy.Deny
-		decision.Reasons = []policy.Reason{opaqueReason(c.why)}
+	ruled := s.door.verdict(ctx, s.principal, in)
+	switch {
+	case ruled.Effect == policy.Deny:
+	case c.shut != nil:
+		ruled.refuse(*c.shut)
+	case c.action.Opaque && s.current().Opaque != directory.OpaqueExecute:
+		ruled.refuse(opaqueReason(c.why))
 	}
-	return decision, nil
+	return ruled
 }
 
 // carriedOut refuses what policy allows only under obligations that nothing here carries out yet: forgetting one would open
 // more than policy meant.
-func carriedOut(decision policy.Decision) policy.Decision {
-	o := decision.Obligations
-	if decision.Effect == policy.Deny || !(o.Watermark || o.Supervise || o.Download != "" && o.Download != "on" || o.MaxBytes > 0) {
-		return decision
+func (r *ruling) carriedOut() {
+	o := r.Obligations
+	if r.Effect == policy.Deny || !(o.Watermark || o.Supervise || o.Download != "" && o.Download != "on" || o.MaxBytes > 0) {
+		return
 	}
-	decision.Effect = policy.Deny
-	decision.Reasons = []policy.Reason{{ID: "obligation-unknown",
+	r.refuse(policy.Reason{ID: "obligation-unknown",
 		EN: "Policy allows this only under an obligation that this gateway cannot carry out (download, watermark, supervise or max_bytes).",
-		JA: "このゲートウェイが実行できない義務（download、watermark、supervise、max_bytes）が条件になっています。"}}
-	return decision
+		JA: "このゲートウェイが実行できない義務（download、watermark、supervise、max_bytes）が条件になっています。"})
 }
 
 func opaqueReason(why string) policy.Reason {
@@ -136,36 +139,19 @@ func (s *Session) classify(op Operation) (classified, error) {
 		if err != nil {
 			return c, err
 		}
-		res := catalogue.Classify(op.Command)
-		c.action.Command, c.action.Opaque, c.action.Needs = command.Mask(op.Command), res.Opaque, maskNeeds(res.Needs, op.Command)
-		c.label, c.why = LabelParsed, res.Why
-		if res.Opaque {
-			c.label = LabelRecorded
-		}
+		s.door.classifyLine(&c, catalogue, op.Command)
 	case "ssh.shell":
 		c.action.Needs = []policy.Need{{Right: policy.Execute, Resource: "shell"}}
 		c.label = LabelRecorded
 	case "http.request":
-		right, ok := s.target.RightFor(op.Method, op.Path)
-		if ok {
+		if right, ok := s.current().RightFor(op.Method, op.Path); ok {
 			c.action.Needs = []policy.Need{{Right: right, Resource: op.Method + " " + op.Path}}
 		}
-		c.action.Command = op.Method + " " + op.Path
+		c.line = op.Method + " " + op.Path
+		c.action.Command = c.line
+		c.bound()
 	}
 	return c, nil
-}
-
-// maskNeeds keeps secrets out of what is decided and recorded. A path with a part of it masked would be another path, so the
-// line's hash stands for it.
-func maskNeeds(needs []policy.Need, line string) []policy.Need {
-	masked := slices.Clone(needs)
-	for i, n := range needs {
-		masked[i].Resource = command.Mask(n.Resource)
-		if masked[i] != n && n.Right != policy.Execute {
-			masked[i].Resource = command.Hash(line)
-		}
-	}
-	return masked
 }
 
 // weaken lowers the session's label to the weakest operation it allowed; s.mu is held.
@@ -182,35 +168,32 @@ func (s *Session) Label() string {
 	return s.label
 }
 
-func (s *Session) recordDecision(channel uint32, action policy.Action, decision policy.Decision) error {
-	data, err := json.Marshal(struct {
-		Action   policy.Action   `json:"action"`
-		Decision policy.Decision `json:"decision"`
-	}{action, decision})
+func (s *Session) recordDecision(channel uint32, action policy.Action, r *ruling) error {
+	data, err := r.whole(action)
 	if err != nil {
-		return err
+		return fmt.Errorf("keeping decision %s: %w", r.ID, err)
 	}
 	return s.Record(channel, recorder.KindDecided, data)
 }
 
 // refuse files a request where a second person could say yes, puts the refusal on record and words it.
-func (s *Session) refuse(ctx context.Context, op Operation, c classified, decision policy.Decision) error {
-	refusal := &Refusal{Effect: decision.Effect, Reasons: decision.Reasons, Needs: decision.Needs, Decision: decision.ID}
+func (s *Session) refuse(ctx context.Context, op Operation, c classified, r *ruling) error {
+	refusal := &Refusal{Effect: r.Effect, Reasons: r.Reasons, Needs: r.Needs, Decision: r.ID}
 	outcome := recorder.Refused
-	if decision.Effect == policy.Approval {
-		id, err := s.door.file(ctx, s, op, c, decision)
+	if r.Effect == policy.Approval {
+		id, err := s.door.file(ctx, s, op, c, r.Decision)
 		if err != nil {
 			return err
 		}
 		refusal.Request, outcome = id, recorder.Pending
 	}
-	detail := s.describeOperation(op, c.action)
-	detail["reasons"] = reasonIDs(decision.Reasons)
-	detail["tables"] = tables(decision.Reasons)
+	detail := describeOperation(op, c.action, c.line)
+	detail["reasons"] = reasonIDs(r.Reasons)
+	detail["tables"] = tables(r.Reasons)
 	set(detail, "request", refusal.Request)
 	ev := s.event(recorder.ClassCommand, "command.refused", outcome, detail)
-	ev.Decision, ev.Revision, ev.Enforced = decision.ID, decision.Revision, c.label
-	if _, err := s.door.cfg.Audit.Append(ctx, ev); err != nil {
+	ev.Enforced = c.label
+	if err := s.door.append(ctx, ev, r); err != nil {
 		return err
 	}
 	return refusal
@@ -226,9 +209,9 @@ func tables(reasons []policy.Reason) []string {
 	return ids
 }
 
-func (s *Session) describeOperation(op Operation, action policy.Action) map[string]any {
+func describeOperation(op Operation, action policy.Action, line string) map[string]any {
 	detail := map[string]any{"operation": op.Kind}
-	set(detail, "line", action.Command)
+	set(detail, "line", line)
 	if action.Opaque {
 		detail["opaque"] = true
 	}
@@ -242,14 +225,14 @@ func (s *Session) describeOperation(op Operation, action policy.Action) map[stri
 func (g *Grant) Decision() policy.Decision {
 	g.session.mu.Lock()
 	defer g.session.mu.Unlock()
-	return g.decision
+	return g.ruling.Decision
 }
 
 // Label says how this operation's rights are enforced.
 func (g *Grant) Label() string { return g.label }
 
 // Line is the command line as it may be stored, its secrets masked; "" for an operation without one.
-func (g *Grant) Line() string { return g.action.Command }
+func (g *Grant) Line() string { return g.line }
 
 // End puts the finished operation on record as command.run (R-2) with detail added, for instance exit or status. Only the
 // first call counts.
@@ -259,17 +242,16 @@ func (g *Grant) End(outcome recorder.Outcome, detail map[string]any) {
 		s.mu.Lock()
 		delete(s.grants, g)
 		s.mu.Unlock()
-		all := s.describeOperation(g.op, g.action)
+		all := describeOperation(g.op, g.action, g.line)
 		all["started"] = g.started.UTC()
 		all["ms"] = s.door.cfg.Now().Sub(g.started).Milliseconds()
 		for k, v := range detail {
 			all[k] = v
 		}
 		ev := s.event(recorder.ClassCommand, "command.run", outcome, all)
-		ev.Decision, ev.Revision, ev.Enforced, ev.Lease = g.decision.ID, g.decision.Revision, g.label, g.lease()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if _, err := s.door.cfg.Audit.Append(ctx, ev); err != nil {
+		if err := g.finish(ctx, ev); err != nil {
 			s.unrecorded(err)
 		}
 	})
@@ -277,7 +259,7 @@ func (g *Grant) End(outcome recorder.Outcome, detail map[string]any) {
 
 // lease names the lease that made the operation possible, if one did.
 func (g *Grant) lease() string {
-	for _, need := range g.decision.Needs {
+	for _, need := range g.ruling.Needs {
 		if need.Lease != "" {
 			return need.Lease
 		}

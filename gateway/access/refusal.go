@@ -75,6 +75,8 @@ func word(lang, en, ja string) string {
 type Ended struct {
 	Reason string // short and stable, for events and lists
 	EN, JA string // for the person
+
+	ruling *ruling // the decision that ended it, if one did
 }
 
 func (e *Ended) Error() string { return "session ended: " + e.EN }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -75,24 +76,21 @@ type Session struct {
 func (d *Door) Open(ctx context.Context, req Request) (*Session, error) {
 	changes := d.changes.Load()
 	dir := d.cfg.Directory.Current()
-	action := policy.Action{Protocol: req.Protocol, Operation: connectOperation(req.Protocol)}
 	target, known := dir.Target(req.Target)
-	if known && target.AdminLogin(req.Login) {
-		action.Needs = []policy.Need{{Right: policy.Admin, Resource: "login:" + req.Login}}
-	}
+	action := connectAction(target, req.Login, req.Protocol)
 	in, ok := d.input(req.Principal, req.Target, req.Login, action)
 	if !known || !ok || connectOperation(target.Kind()) != action.Operation || !within(in, req.Target) {
-		return nil, d.refuseOpen(ctx, req, policy.Decision{ID: newID("d-"), Reasons: []policy.Reason{notYours},
-			Revision: d.cfg.Engine.Revision().Number()})
+		r := d.unfounded(notYours)
+		return nil, d.refuseOpen(ctx, req, &r)
 	}
-	decision := d.verdict(ctx, req.Principal, in)
-	if decision.Effect != policy.Allow {
-		return nil, d.refuseOpen(ctx, req, decision)
+	ruled := d.verdict(ctx, req.Principal, in)
+	if ruled.Effect != policy.Allow {
+		return nil, d.refuseOpen(ctx, req, &ruled)
 	}
 	if err := d.reserve(req.Principal.Person); err != nil {
 		return nil, err
 	}
-	s, err := d.openSession(ctx, req, target, decision)
+	s, err := d.openSession(ctx, req, target, &ruled)
 	if err != nil {
 		d.release(req.Principal.Person)
 		return nil, err
@@ -142,21 +140,21 @@ func (d *Door) input(p identity.Principal, target, login string, action policy.A
 	for i, parent := range in.Parents {
 		_, in.Parents[i].CutOff = d.cutOffs[parent.ID]
 	}
-	for _, l := range d.leases {
-		if l.Person == p.Person && l.Target == target && now.Before(l.Until) {
-			in.Leases = append(in.Leases, l)
-		}
-	}
+	in.Leases = pertinent(d.leases, &in)
 	return in, true
 }
 
 // verdict decides an input. Nobody whose credential was revoked gets as far as policy, and nobody is allowed what policy
 // binds to an obligation that nothing carries out.
-func (d *Door) verdict(ctx context.Context, p identity.Principal, in policy.Input) policy.Decision {
+func (d *Door) verdict(ctx context.Context, p identity.Principal, in policy.Input) ruling {
 	if d.revoked(p) {
-		return policy.Decision{ID: newID("d-"), Reasons: []policy.Reason{revokedReason}, Revision: d.cfg.Engine.Revision().Number()}
+		r := d.unfounded(revokedReason)
+		r.input = &in
+		return r
 	}
-	return carriedOut(d.cfg.Engine.Decide(ctx, in))
+	r := ruling{Decision: d.cfg.Engine.Decide(ctx, in), input: &in}
+	r.carriedOut()
+	return r
 }
 
 func (d *Door) revoked(p identity.Principal) bool {
@@ -164,13 +162,13 @@ func (d *Door) revoked(p identity.Principal) bool {
 		d.cfg.Revoked("x509", p.Serial) || d.cfg.Revoked("ssh-cert", p.Serial)
 }
 
-func (d *Door) refuseOpen(ctx context.Context, req Request, decision policy.Decision) error {
-	refusal := &Refusal{Effect: policy.Deny, Reasons: decision.Reasons, Needs: decision.Needs, Decision: decision.ID}
+func (d *Door) refuseOpen(ctx context.Context, req Request, r *ruling) error {
+	refusal := &Refusal{Effect: policy.Deny, Reasons: r.Reasons, Needs: r.Needs, Decision: r.ID}
 	ev := recorder.Event{Class: recorder.ClassCommand, Kind: "session.open", Outcome: recorder.Refused,
-		Target: clip(req.Target, 256), Login: clip(req.Login, 64), Decision: decision.ID, Revision: decision.Revision,
-		Detail: map[string]any{"protocol": req.Protocol, "reasons": reasonIDs(decision.Reasons)}}
+		Target: clip(req.Target, 256), Login: clip(req.Login, 64),
+		Detail: map[string]any{"protocol": req.Protocol, "reasons": reasonIDs(r.Reasons)}}
 	d.describe(&ev, req.Principal)
-	if _, err := d.cfg.Audit.Append(ctx, ev); err != nil {
+	if err := d.append(ctx, ev, r); err != nil {
 		return fmt.Errorf("recording a refusal: %w", err)
 	}
 	return refusal
@@ -203,15 +201,15 @@ func (d *Door) release(person string) {
 }
 
 // openSession opens the recording, puts the opening on record and only then makes the session live.
-func (d *Door) openSession(ctx context.Context, req Request, target directory.Target, decision policy.Decision) (*Session, error) {
+func (d *Door) openSession(ctx context.Context, req Request, target directory.Target, r *ruling) (*Session, error) {
 	started := d.cfg.Now().UTC()
 	p := req.Principal
 	s := &Session{
 		door: d, id: newID("s-"), principal: p, login: req.Login, protocol: req.Protocol, target: target, started: started,
-		decision: decision, grants: make(map[*Grant]struct{}), conns: make(map[net.Conn]struct{}), label: startLabel(req.Protocol),
+		decision: r.Decision, grants: make(map[*Grant]struct{}), conns: make(map[net.Conn]struct{}), label: startLabel(req.Protocol),
 	}
 	header := recorder.Header{Session: s.id, Person: p.Person, Vendor: p.Vendor, Target: target.Name, Login: req.Login,
-		Protocol: req.Protocol, Started: started, Decision: decision.ID, Revision: decision.Revision,
+		Protocol: req.Protocol, Started: started, Decision: r.ID, Revision: r.Revision,
 		Source: &recorder.Source{IP: p.Source.Addr().Unmap(), Port: p.Source.Port(), Client: clip(p.Client, 128)}}
 	for _, v := range d.cfg.Directory.Current().Chain(p.Vendor) {
 		header.Chain = append(header.Chain, v.ID)
@@ -223,7 +221,7 @@ func (d *Door) openSession(ctx context.Context, req Request, target directory.Ta
 	s.writer = writer
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	go s.watchRecorder()
-	if err := s.announce(ctx); err != nil {
+	if err := s.announce(ctx, r); err != nil {
 		return nil, errors.Join(err, writer.Close("never opened"))
 	}
 	d.mu.Lock()
@@ -232,13 +230,12 @@ func (d *Door) openSession(ctx context.Context, req Request, target directory.Ta
 	return s, nil
 }
 
-func (s *Session) announce(ctx context.Context) error {
+func (s *Session) announce(ctx context.Context, r *ruling) error {
 	if err := s.door.cfg.Store.PutSession(ctx, s.record("", time.Time{})); err != nil {
 		return fmt.Errorf("listing session %s: %w", s.id, err)
 	}
 	ev := s.event(recorder.ClassCommand, "session.open", recorder.OK, map[string]any{"protocol": s.protocol})
-	ev.Decision, ev.Revision = s.decision.ID, s.decision.Revision
-	if _, err := s.door.cfg.Audit.Append(ctx, ev); err != nil {
+	if err := s.door.append(ctx, ev, r); err != nil {
 		return fmt.Errorf("recording the opening of session %s: %w", s.id, err)
 	}
 	return nil
@@ -455,7 +452,7 @@ func (s *Session) closeBooks(reason string) {
 	head := s.writer.Head()
 	detail := map[string]any{"reason": reason, "ms": ended.Sub(s.started).Milliseconds(),
 		"recording": map[string]any{"records": head.Records, "sha256": head.SHA256}}
-	if err := s.Event(ctx, recorder.ClassCommand, "session.end", outcome, detail); err != nil {
+	if err := s.recordEnd(ctx, s.event(recorder.ClassCommand, "session.end", outcome, detail)); err != nil {
 		log.Error("recording the end failed", zap.Error(err))
 	}
 	if err := s.door.cfg.Store.PutSession(ctx, s.record(reason, ended)); err != nil {
@@ -475,8 +472,8 @@ func (s *Session) decidedUntil() time.Time {
 	defer s.mu.Unlock()
 	until := s.decision.Until
 	for g := range s.grants {
-		if g.decision.Until.Before(until) {
-			until = g.decision.Until
+		if g.ruling.Until.Before(until) {
+			until = g.ruling.Until
 		}
 	}
 	return until
@@ -484,46 +481,67 @@ func (s *Session) decidedUntil() time.Time {
 
 // recheck decides the session and everything running in it again and ends the session if any of it is no longer allowed.
 func (s *Session) recheck(ctx context.Context) {
-	decision, ok := s.decideAgain(ctx, s.connectAction())
-	if !ok {
-		s.kill(endedBy(decision))
+	target := s.current()
+	if moved(s.target, target) {
+		s.kill(endedBy(s.door.unfounded(targetMoved)))
+		return
+	}
+	again := s.decide(ctx, classified{action: connectAction(target, s.login, s.protocol)})
+	if again.Effect != policy.Allow {
+		s.kill(endedBy(again))
 		return
 	}
 	s.mu.Lock()
-	s.decision = decision
+	s.decision = again.Decision
 	s.mu.Unlock()
 	for _, g := range s.openGrants() {
-		again, ok := s.decideAgain(ctx, g.action)
-		if !ok {
+		c, err := s.classify(g.op) // anew: the catalogue or the app's rules may be what changed
+		if err != nil {
+			s.kill(endedBy(s.door.unfounded(notOpen)))
+			return
+		}
+		again := s.decide(ctx, c)
+		if again.Effect != policy.Allow {
 			s.kill(endedBy(again))
 			return
 		}
 		s.mu.Lock()
-		g.decision.Until = again.Until
+		g.ruling.Until = again.Until
 		s.mu.Unlock()
 	}
 }
 
-func (s *Session) connectAction() policy.Action {
-	return policy.Action{Protocol: s.protocol, Operation: connectOperation(s.protocol)}
+// current is the session's target as the directory has it now, the zero Target when it is gone.
+func (s *Session) current() directory.Target {
+	t, _ := s.door.cfg.Directory.Current().Target(s.target.Name)
+	return t
 }
 
-func (s *Session) decideAgain(ctx context.Context, action policy.Action) (policy.Decision, bool) {
-	in, ok := s.door.input(s.principal, s.target.Name, s.login, action)
-	if !ok || !within(in, s.target.Name) {
-		return policy.Decision{Reasons: []policy.Reason{notYours}}, false
+// moved tells whether a target that is still there stands elsewhere, or shows another key.
+func moved(was, is directory.Target) bool {
+	return is.Name != "" && !(reflect.DeepEqual(was.SSH, is.SSH) && reflect.DeepEqual(was.HTTPS, is.HTTPS))
+}
+
+var targetMoved = policy.Reason{ID: "target_moved", EN: "The target's address or key has changed; connect again.",
+	JA: "対象の接続先または鍵が変更されました。接続し直してください。"}
+
+// connectAction is the act of opening the way to a target; as one of its administrators it needs that right.
+func connectAction(target directory.Target, login, protocol string) policy.Action {
+	action := policy.Action{Protocol: protocol, Operation: connectOperation(protocol)}
+	if target.AdminLogin(login) {
+		action.Needs = []policy.Need{{Right: policy.Admin, Resource: "login:" + login}}
 	}
-	decision := s.door.verdict(ctx, s.principal, in)
-	return decision, decision.Effect == policy.Allow
+	return action
 }
 
 // endedBy turns the reasons of a refusal into the reason a session ends.
-func endedBy(decision policy.Decision) *Ended {
+func endedBy(r ruling) *Ended {
 	ended := &Ended{Reason: "no longer allowed", EN: "it is no longer allowed", JA: "許可されなくなりました"}
-	if len(decision.Reasons) > 0 {
-		r := decision.Reasons[0]
-		ended = &Ended{Reason: r.ID, EN: r.EN, JA: r.JA}
+	if len(r.Reasons) > 0 {
+		why := r.Reasons[0]
+		ended = &Ended{Reason: why.ID, EN: why.EN, JA: why.JA}
 	}
+	ended.ruling = &r
 	return ended
 }
 

@@ -13,48 +13,53 @@ import (
 )
 
 // quiet are the endings of operations that only look: allowed ones leave no event, refused ones do.
-var quiet = []string{".list", ".show", ".status", ".get", ".plan"}
+var quiet = []string{".list", ".show", ".status", ".get", ".plan", "gateway.self.requests"}
 
 // Act decides an operation on the gateway itself: gateway.noun.verb by staff, gateway.self.verb by anybody about
 // themselves. A *Refusal says no. What was allowed and is more than a look is on record before Act returns.
 func (d *Door) Act(ctx context.Context, by identity.Principal, operation, resource string) error {
 	self := strings.HasPrefix(operation, "gateway.self.")
-	need := policy.Need{Right: policy.Admin, Resource: resource}
+	need := policy.Need{Right: policy.Admin, Resource: legible(resource, maxResource)}
 	if self {
 		need.Right = policy.Read
 	}
 	in, ok := d.input(by, policy.GatewayTarget, "", policy.Action{Protocol: "gateway", Operation: operation, Needs: []policy.Need{need}})
 	if !ok {
-		return d.refuseAct(ctx, by, operation, resource, policy.Decision{ID: newID("d-"), Reasons: []policy.Reason{notYours}})
+		r := d.unfounded(notYours)
+		return d.refuseRuled(ctx, by, operation, resource, &r)
 	}
-	decision := d.verdict(ctx, by, in)
-	if decision.Effect != policy.Allow {
-		return d.refuseAct(ctx, by, operation, resource, decision)
+	ruled := d.verdict(ctx, by, in)
+	if ruled.Effect != policy.Allow {
+		return d.refuseRuled(ctx, by, operation, resource, &ruled)
 	}
-	if self || slices.ContainsFunc(quiet, func(end string) bool { return strings.HasSuffix(operation, end) }) {
+	if slices.ContainsFunc(quiet, func(end string) bool { return strings.HasSuffix(operation, end) }) {
 		return nil
 	}
-	ev := recorder.Event{Class: recorder.ClassConfig, Kind: operation, Outcome: recorder.OK, Target: policy.GatewayTarget,
-		Decision: decision.ID, Revision: decision.Revision}
+	ev := recorder.Event{Class: recorder.ClassConfig, Kind: operation, Outcome: recorder.OK, Target: policy.GatewayTarget}
 	if resource != "" {
 		ev.Detail = map[string]any{"what": clip(resource, 512)}
 	}
 	d.describe(&ev, by)
-	if _, err := d.cfg.Audit.Append(ctx, ev); err != nil {
+	if err := d.append(ctx, ev, &ruled); err != nil {
 		return fmt.Errorf("recording %s: %w", operation, err)
 	}
 	return nil
 }
 
+// refuseAct refuses an act that policy would allow.
 func (d *Door) refuseAct(ctx context.Context, by identity.Principal, operation, resource string, decision policy.Decision) error {
+	return d.refuseRuled(ctx, by, operation, resource, &ruling{Decision: decision, capped: true})
+}
+
+func (d *Door) refuseRuled(ctx context.Context, by identity.Principal, operation, resource string, r *ruling) error {
 	ev := recorder.Event{Class: recorder.ClassConfig, Kind: operation, Outcome: recorder.Refused, Target: policy.GatewayTarget,
-		Decision: decision.ID, Revision: decision.Revision, Detail: map[string]any{"reasons": reasonIDs(decision.Reasons)}}
+		Detail: map[string]any{"reasons": reasonIDs(r.Reasons)}}
 	set(ev.Detail, "what", clip(resource, 512))
 	d.describe(&ev, by)
-	if _, err := d.cfg.Audit.Append(ctx, ev); err != nil {
+	if err := d.append(ctx, ev, r); err != nil {
 		return fmt.Errorf("recording a refusal: %w", err)
 	}
-	return &Refusal{Effect: policy.Deny, Reasons: decision.Reasons, Decision: decision.ID}
+	return &Refusal{Effect: policy.Deny, Reasons: r.Reasons, Decision: r.ID}
 }
 
 // Event puts a fact about the gateway itself on record on behalf of somebody whose act was allowed by Act.

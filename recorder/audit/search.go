@@ -15,6 +15,10 @@ import (
 	"github.com/sekisho/sekisho/recorder"
 )
 
+// KindContext is the kind of an event that only holds what decisions name (FORMAT.md). A search leaves it out unless it
+// asks for that kind or for the hash that names one.
+const KindContext = "decision.context"
+
 // Query narrows a search; zero fields do not.
 type Query struct {
 	Text    string // anywhere in the event's values, upper and lower case alike
@@ -288,16 +292,24 @@ func same(want, got string) bool { return want == "" || want == got }
 
 func (q *Query) inText(e *recorder.Event) bool {
 	if q.Text == "" {
-		return true
+		return e.Kind != KindContext || q.Kind == KindContext
 	}
 	want := lowerASCII(q.Text)
 	has := func(s string) bool { return strings.Contains(lowerASCII(s), want) }
+	if e.Kind == KindContext && q.Kind != KindContext {
+		return strings.HasPrefix(want, "sha256:") && holds(e.Detail["sha256"], has)
+	}
 	if e.Source != nil && (has(e.Source.IP.String()) || has(e.Source.Client)) {
 		return true
 	}
 	return slices.ContainsFunc([]string{e.ID, string(e.Class), e.Kind, e.Table, string(e.Outcome), e.Person, e.Vendor, e.Session,
 		e.Target, e.Login, e.Decision, e.Lease, e.Enforced}, has) || slices.ContainsFunc(e.Chain, has) ||
-		holds(e.Detail, has)
+		holds(e.Detail, has) || holdsJSON(e.Input, has)
+}
+
+func holdsJSON(object json.RawMessage, has func(string) bool) bool {
+	var v any
+	return len(object) > 0 && json.Unmarshal(object, &v) == nil && holds(v, has)
 }
 
 // holds looks at every value of a JSON document.
