@@ -1,6 +1,6 @@
 // Package store keeps what the gateway must not forget: people's enrolments and credentials, the applied directories,
-// requests, leases and the list of sessions. It is one SQLite file behind the small Store interfaces that identity,
-// directory and access declare. A method that returned without error has its change on disk.
+// the policy's revisions, requests, leases and the list of sessions. It is one SQLite file behind the small Store interfaces
+// that identity, directory, revision and access declare. A method that returned without error has its change on disk.
 package store
 
 import (
@@ -22,6 +22,7 @@ import (
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/directory"
 	"github.com/sekisho/sekisho/gateway/identity"
+	"github.com/sekisho/sekisho/gateway/revision"
 )
 
 //go:embed migrations
@@ -214,6 +215,9 @@ func (db *DB) Identity() identity.Store { return identityStore{db} }
 
 // Directory is the part that directory uses.
 func (db *DB) Directory() directory.Store { return directoryStore{db} }
+
+// Revision is the part that revision uses.
+func (db *DB) Revision() revision.Store { return revisionStore{db} }
 
 // Access is the part that access uses.
 func (db *DB) Access() access.Store { return accessStore{db} }
