@@ -30,8 +30,12 @@ var (
 	factRequest  = words{"Approval request", "申請"}
 	factDetail   = words{"Detail", "詳細"}
 	linkLogin    = words{"Log in", "ログイン"}
+	linkRequest  = words{"Say why and follow the request", "理由を書き添え、状況を確認する"}
 	buttonLogOut = words{"Log out", "ログアウト"}
 )
+
+var rightWords = map[string]words{"read": {"read", "読取"}, "write": {"write", "書込"},
+	"execute": {"execute", "実行"}, "delete": {"delete", "削除"}, "admin": {"admin", "管理者"}}
 
 // notice is one thing the gateway itself has to say.
 type notice struct {

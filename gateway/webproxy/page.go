@@ -77,7 +77,11 @@ func (p *Proxy) showRefusal(w http.ResponseWriter, r *http.Request, refusal *acc
 		n = approvalNeeded
 	}
 	if wantsHTML(r) {
-		p.writePage(w, r, n.status, refusalPage(n, refusal, lang))
+		content := refusalPage(n, refusal, lang)
+		if refusal.Request != "" {
+			content.Link, content.LinkText = strings.TrimSuffix(p.cfg.Console, "/")+"/requests/"+refusal.Request, linkRequest.in(lang)
+		}
+		p.writePage(w, r, n.status, content)
 		return
 	}
 	answer := n.problem(lang)
@@ -98,7 +102,7 @@ func refusalPage(n notice, refusal *access.Refusal, lang string) page {
 	answer.Lines = append(reasonTexts(refusal, lang), answer.Lines...)
 	for _, need := range refusal.Needs {
 		if need.Effect.String() != "allow" {
-			answer.Facts = append(answer.Facts, fact{factRight.in(lang), string(need.Right)}, fact{factResource.in(lang), need.Resource})
+			answer.Facts = append(answer.Facts, fact{factRight.in(lang), rightWords[string(need.Right)].in(lang)}, fact{factResource.in(lang), need.Resource})
 		}
 	}
 	if tables := tablesOf(refusal); len(tables) > 0 {

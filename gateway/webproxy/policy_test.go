@@ -66,7 +66,7 @@ func TestARefusalPageNamesRightTableAndDecisionInTheReadersLanguage(t *testing.T
 	}
 	for language, wants := range map[string][]string{
 		"en-GB, ja;q=0.5": {`lang="en"`, "Refused", "M-4", "delete", "d-", "Decision"},
-		"ja, en;q=0.8":    {`lang="ja"`, "許可されていません", "M-4", "delete", "d-", "判定"},
+		"ja, en;q=0.8":    {`lang="ja"`, "許可されていません", "M-4", "削除", "d-", "判定"},
 	} {
 		res := page(language)
 		for _, want := range wants {
@@ -91,6 +91,11 @@ func TestAnApprovedRequestPassesAndOnlyThat(t *testing.T) {
 	}
 	if again := v.send(http.MethodPut, "/orders/1", "application/json", `{"a":1}`).problem(t); again.Request != p.Request {
 		t.Errorf("asking again filed another request: %+v", again)
+	}
+	r := v.request(http.MethodPut, appHost, "/orders/1", strings.NewReader(`{"a":1}`))
+	r.Header.Set("Accept", "text/html")
+	if page := v.do(r); !strings.Contains(page.text, `href="https://console.example.com/requests/`+p.Request+`"`) {
+		t.Errorf("the page does not lead to the request: %s", page.text)
 	}
 	_, err := g.door.Approve(t.Context(), mika, p.Request, 10, "ticket 1")
 	must(t, err)
