@@ -94,7 +94,7 @@ func TestAnApprovedRequestPassesAndOnlyThat(t *testing.T) {
 	}
 	r := v.request(http.MethodPut, appHost, "/orders/1", strings.NewReader(`{"a":1}`))
 	r.Header.Set("Accept", "text/html")
-	if page := v.do(r); !strings.Contains(page.text, `href="https://console.example.com/requests/`+p.Request+`"`) {
+	if page := v.do(r); !strings.Contains(page.text, `href="`+consoleURL+`/requests/`+p.Request+`"`) {
 		t.Errorf("the page does not lead to the request: %s", page.text)
 	}
 	_, err := g.door.Approve(t.Context(), mika, p.Request, 10, "ticket 1")
