@@ -91,6 +91,9 @@ func (r *Registry) live(ctx context.Context, c Credential, states ...State) (Enr
 	if r.Revoked("x509", c.Serial) || r.Revoked("vendor", c.Vendor) {
 		return Enrolment{}, fmt.Errorf("certificate of %s: %w", c.Person, ErrRevoked)
 	}
+	if e, ok := r.inEmergency(c); ok && (len(states) == 0 || slices.Contains(states, StateActive)) {
+		return e, nil
+	}
 	e, err := r.store.EnrolmentBySerial(ctx, c.Serial)
 	if errors.Is(err, ErrNotFound) {
 		return Enrolment{}, fmt.Errorf("certificate %s: %w", c.Serial, ErrForeign)

@@ -141,6 +141,7 @@ func (r *Registry) storeKey(ctx context.Context, e Enrolment, key *webauthn.Cred
 		if err := r.store.PutAuthenticator(ctx, a); err != nil {
 			return fmt.Errorf("storing the counter of a security key of %s: %w", e.Person, err)
 		}
+		r.emergencies.counted(e.ID, key)
 		return nil
 	}
 	return errors.New("the security key is gone from the store")

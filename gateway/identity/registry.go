@@ -19,6 +19,8 @@ type RegistryConfig struct {
 	RPName    string           // shown by authenticators, default "sekisho"
 	Origins   []string         // exact origins with port where ceremonies run: https://console.example.com:8443
 	Now       func() time.Time // default time.Now
+	// EmergencyFile keeps who may declare an emergency and with what, over a restart, signed; optional.
+	EmergencyFile string
 	// AllowSynced accepts passkeys that a platform may copy to other devices. Default: refused.
 	AllowSynced bool
 }
@@ -34,6 +36,7 @@ type Registry struct {
 	ceremonies  ceremonies
 	pendings    pendings
 	handoffs    handoffs
+	emergencies emergencies
 
 	// change is held over every read-modify-write of the store that one statement cannot do: enrolments' states,
 	// authenticators' counters, web sessions' last use. It is taken before any other lock here.
@@ -54,7 +57,11 @@ func NewRegistry(c RegistryConfig) (*Registry, error) {
 		return nil, err
 	}
 	r := &Registry{authority: c.Authority, store: c.Store, webauthn: rp, now: c.Now, wrong: map[string]int{}}
+	r.emergencies.file = c.EmergencyFile
 	if err := r.loadRevocations(context.Background()); err != nil {
+		return nil, err
+	}
+	if err := r.emergencies.load(c.Authority.EvidenceKey()); err != nil {
 		return nil, err
 	}
 	return r, nil

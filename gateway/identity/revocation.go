@@ -164,6 +164,7 @@ func (r *Registry) endEnrolment(ctx context.Context, e Enrolment, reason, by str
 
 // logOut ends a person's web sessions, handoffs and pending login. The caller holds change.
 func (r *Registry) logOut(ctx context.Context, person string, cause error) error {
+	r.emergencies.forget(func(s WebSession) bool { return s.Person == person })
 	r.handoffs.drop(person)
 	r.ceremonies.drop(person)
 	r.pendings.cancel(person, cause)

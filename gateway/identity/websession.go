@@ -65,6 +65,9 @@ func (r *Registry) WebSession(ctx context.Context, cookie, host string, c Creden
 	if err != nil {
 		return WebSession{}, err
 	}
+	if s.MFA.Emergency() != "" && s.belongs(host, c) {
+		return s, nil
+	}
 	if !s.belongs(host, c) || r.Revoked(kindX509, c.Serial) || r.Revoked(kindPerson, c.Person) {
 		return WebSession{}, ErrNoSession
 	}
@@ -79,6 +82,9 @@ func (r *Registry) WebSession(ctx context.Context, cookie, host string, c Creden
 }
 
 func (r *Registry) findWebSession(ctx context.Context, hash string) (WebSession, error) {
+	if s, ok := r.emergencySession(hash); ok {
+		return s, nil
+	}
 	s, err := r.store.WebSession(ctx, hash)
 	if errors.Is(err, ErrNotFound) {
 		return WebSession{}, ErrNoSession
@@ -198,6 +204,9 @@ func (r *Registry) TakeHandoff(ctx context.Context, token, host string, c Creden
 	}
 	if !now.Before(from.Expires) {
 		return "", ErrNoSession
+	}
+	if from.MFA.Emergency() != "" {
+		return r.OpenEmergencySession(c, host, from.MFA)
 	}
 	return r.putWebSession(ctx, c, host, from.MFA, from.Expires)
 }

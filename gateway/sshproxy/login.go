@@ -191,7 +191,7 @@ func (c *peer) refused(conn ssh.ConnMetadata, who identity.SSHLogin, cert *ssh.C
 func reasonOf(err error) string {
 	for _, known := range []error{identity.ErrExpired, identity.ErrRevoked, identity.ErrPrincipals, identity.ErrNotEnrolled,
 		identity.ErrWaiting, identity.ErrCertified, identity.ErrSource, identity.ErrWrongCode, identity.ErrPendingExists,
-		identity.ErrLimit, errClientLeft, errTooManyPending, errTooManyConnections} {
+		identity.ErrLimit, identity.ErrEmergencyOver, errClientLeft, errTooManyPending, errTooManyConnections} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}

@@ -67,6 +67,9 @@ func loginNotice(err error, console string) notice {
 	case errors.Is(err, identity.ErrExpired):
 		return noticef("your SSH certificate has expired or is not valid yet; get a new one with `sekisho login` or at %s",
 			"SSH 証明書の有効期間外です。`sekisho login` または %s で新しい証明書を取得してください", console)
+	case errors.Is(err, identity.ErrEmergencyOver):
+		return notice{"this emergency access is over; declare it again with `sekisho break-glass`",
+			"緊急アクセスは終了しています。`sekisho break-glass` で改めて宣言してください"}
 	case errors.Is(err, identity.ErrRevoked):
 		return notice{"your access was revoked; ask the person who invited you", "アクセスは取り消されています。招待した担当者に確認してください"}
 	case errors.Is(err, identity.ErrWaiting), errors.Is(err, identity.ErrCertified):
