@@ -24,32 +24,36 @@ const maxFile = 1 << 20
 
 // Revision is one state of the policy folder, checked and compiled. It never changes.
 type Revision struct {
-	number   int
-	hash     string
-	commands []byte
-	files    map[string][]byte // what the revision was read from, by name
-	matrix   *matrix
-	windows  map[string]*window
-	guard    *program            // the guardrail alone
-	programs map[string]*program // the guardrail and a vendor type or staff
+	number    int
+	hash      string
+	commands  []byte
+	files     map[string][]byte // what the revision was read from, by name
+	matrix    *matrix
+	windows   map[string]*window
+	approvals *approvals
+	compiler  *ast.Compiler       // of all rules
+	guard     *program            // the guardrail alone
+	programs  map[string]*program // the guardrail and a vendor type or staff
 }
 
-// Load reads and compiles the folder at the root of fsys: matrix.yaml, windows.yaml, commands.yaml and *.rego. Number is
-// what Number returns. Every mistake is reported as file:line:column.
+// Load reads and compiles the folder at the root of fsys: matrix.yaml, windows.yaml, commands.yaml, *.rego and, if it
+// is there, approvals.yaml. Number is what Number returns. Every mistake is reported as file:line:column.
 func Load(fsys fs.FS, number int) (*Revision, error) {
 	f, err := readFolder(fsys)
 	if err != nil {
 		return nil, err
 	}
 	r := &Revision{number: number, hash: f.hash(), commands: f.tables[commandsFile], files: f.all()}
-	var errs [3]error
+	var errs [4]error
 	var compiler *ast.Compiler
 	r.matrix, errs[0] = parseMatrix(f.tables[matrixFile])
 	r.windows, errs[1] = parseWindows(f.tables[windowsFile])
 	compiler, errs[2] = compileRules(f.rules)
+	r.approvals, errs[3] = parseApprovals(f.tables[approvalsFile])
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
+	r.compiler = compiler
 	if err := r.prepare(compiler, f); err != nil {
 		return nil, err
 	}
@@ -108,7 +112,7 @@ func (r *Revision) prepare(c *ast.Compiler, f *folder) error {
 
 // folder is a policy folder as read.
 type folder struct {
-	tables map[string][]byte // the three YAML files
+	tables map[string][]byte // the YAML files
 	rules  map[string][]byte // *.rego without the tests
 	tests  map[string][]byte // *_test.rego
 }
@@ -142,10 +146,11 @@ func (f *folder) add(fsys fs.FS, entry fs.DirEntry) error {
 	}
 	var into map[string][]byte
 	switch ext := path.Ext(name); {
-	case slices.Contains([]string{matrixFile, windowsFile, commandsFile}, name):
+	case slices.Contains([]string{matrixFile, windowsFile, commandsFile, approvalsFile}, name):
 		into = f.tables
 	case ext == ".yaml" || ext == ".yml" || ext == ".json":
-		return fmt.Errorf("%s: unknown table; a policy folder has %s, %s and %s", name, matrixFile, windowsFile, commandsFile)
+		return fmt.Errorf("%s: unknown table; a policy folder has %s, %s, %s and %s", name, matrixFile, windowsFile,
+			commandsFile, approvalsFile)
 	case strings.HasSuffix(name, "_test.rego"):
 		into = f.tests
 	case ext == ".rego":
