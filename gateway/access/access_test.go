@@ -499,6 +499,10 @@ func TestALeaseCoversNoOtherFolderInputOrSecret(t *testing.T) {
 		{"ken", "psql app < fix.sql", "psql app < evil.sql"},
 		{"ken", "psql app", "PGHOST=evil psql app"},
 		{"ken", "make", "cd /tmp && make"},
+		{"ken", "./deploy --token=a", "./deploy --token=b"},
+		{"ken", "./deploy --token=a", "./deploy --token=MASKED"},
+		{"ken", "echo root:a | sudo -S ./setpw", "echo root:b | sudo -S ./setpw"},
+		{"ken", "curl -d 'token=a' http://x/", "curl -d 'token=b' http://x/"},
 	} {
 		t.Run(tc.other, func(t *testing.T) {
 			h := newHouse(t)

@@ -44,7 +44,8 @@ func Hash(line string) string {
 // Classify tells what a line needs. It never fails: a line it cannot read is opaque.
 //
 // What is shown of the line is taken from Mask(line), what is decided from the line itself; where the two would need
-// different rights, the line is opaque, and where they name different files, the line's hash stands for them.
+// different rights, the line is opaque, and where they name different files, the line's hash stands for them. What runs with
+// a secret, or with the word that stands for one, needs the hash as well.
 func (c *Catalogue) Classify(line string) Result {
 	hash := Hash(line)
 	r := c.read(line, hash)
@@ -60,6 +61,8 @@ func (c *Catalogue) Classify(line string) Result {
 		default:
 			result.Needs = r.disguised(shown)
 		}
+	} else if !result.Opaque && strings.Contains(line, mask) {
+		result.Needs = r.bound(result.Needs)
 	}
 	return result
 }
@@ -101,13 +104,23 @@ func (r *reader) settle() {
 	}
 }
 
-// disguised is what a line needs with its secrets masked. A path is not told by a part of it.
+// disguised is what a line needs with its secrets masked. A path is not told by a part of it, and what runs with another
+// secret may do something else.
 func (r *reader) disguised(shown *reader) []policy.Need {
 	needs := slices.Clone(shown.needs)
 	for i, n := range r.needs {
 		if r.files[n] && n != needs[i] {
 			needs[i].Resource = r.hash
 		}
+	}
+	return r.bound(needs)
+}
+
+// bound adds the line's hash to what runs.
+func (r *reader) bound(needs []policy.Need) []policy.Need {
+	hash := policy.Need{Right: policy.Execute, Resource: r.hash}
+	if slices.ContainsFunc(needs, func(n policy.Need) bool { return n.Right == policy.Execute }) && !slices.Contains(needs, hash) {
+		return append(needs, hash)
 	}
 	return needs
 }

@@ -262,7 +262,8 @@ func TestAPathIsNamedByWhatItIs(t *testing.T) {
 		{"tee token=x/../../etc/y", "write #"},
 		{"tee /srv/app/,token=../../../etc/x", "write #"},
 		{"echo token=x > y", "write y; read echo token=MASKED"},
-		{"tool token=x", "execute tool token=MASKED"},
+		{"tool token=x", "execute tool token=MASKED; execute #"},
+		{"tool token=MASKED", "execute tool token=MASKED; execute #"},
 	})
 }
 
