@@ -266,7 +266,7 @@ func (m *matrix) cellFor(s subject, right Right, p resourcePath) (cell, string) 
 		if !ok || !o.selects(s) {
 			continue
 		}
-		if o.path == nil || o.path.match(p) || changed < c && p.unknown {
+		if o.path == nil || o.path.match(p) || changed < c && o.path.mayMatch(p) {
 			c, by = changed, o.name
 		}
 	}

@@ -186,6 +186,8 @@ func TestOverridesChangeACellPerVendorTargetAndPath(t *testing.T) {
 			"/srv/app/*":              policy.Approval,
 			"/srv/app/$x":             policy.Approval,
 			"/srv/application":        policy.Approval,
+			"/SRV/app/x":              policy.Approval,
+			"/srv/app./x":             policy.Approval,
 			"app/x":                   policy.Approval,
 			"sha256:00":               policy.Approval,
 		} {
@@ -205,7 +207,18 @@ func TestOverridesChangeACellPerVendorTargetAndPath(t *testing.T) {
 			"~/x":                     policy.Deny,
 			"/proc/self/root/srv/x":   policy.Deny,
 			"/proc/1/task/1/cwd/x":    policy.Deny,
+			"/proc/self/exe":          policy.Deny,
+			"//proc/self//root/srv/x": policy.Deny,
+			"/proc/../dev/fd/3":       policy.Deny,
+			"/dev/fd/3":               policy.Deny,
+			"/dev/mapper/vg-srv":      policy.Deny,
+			"/dev/nvme0n1p2":          policy.Deny,
+			"/proc/kcore":             policy.Deny,
+			"/SRV/app/Customers/1":    policy.Deny,
+			"/srv/app/customers./1":   policy.Deny,
+			"/srv/app/customers /1":   policy.Deny,
 			"/proc/loadavg":           policy.Allow,
+			"/dev/null":               policy.Allow,
 			"sha256:00":               policy.Deny,
 			"/srv/app/orders":         policy.Allow,
 			"notes.txt":               policy.Allow,
@@ -215,11 +228,30 @@ func TestOverridesChangeACellPerVendorTargetAndPath(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a path below a home folder, as it is named from there", func(t *testing.T) {
+		for _, pattern := range []string{"/home/deploy/conf/**", "/home/*/conf/**", "/root/conf/**", "/**/conf/*"} {
+			e := overridden("  - {name: conf, path: " + pattern + ", cells: {read: never}}\n")
+			for path, want := range map[string]policy.Effect{
+				"conf/app.conf":   policy.Deny,
+				"./conf/app.conf": policy.Deny,
+				"notes.txt":       policy.Allow,
+				"echo conf":       policy.Allow,
+			} {
+				if d := decide(t, e, one(policy.Read, path)); d.Effect != want {
+					t.Errorf("%s, %s: %s, want %s", pattern, path, d.Effect, want)
+				}
+			}
+		}
+	})
 	t.Run("a path of a web app", func(t *testing.T) {
 		e := overridden("  - {name: export, target: orders, path: /export/**, cells: {read: never}}\n")
 		in := one(policy.Read, "GET /export/customers?x=1")
 		in.Target, in.Action.Protocol, in.Action.Operation = policy.Target{Name: "orders", Kind: "https"}, "https", "http.request"
 		expect(t, decide(t, e, in), policy.Deny, "maintenance-read-never")
+		for _, path := range []string{"/Export/customers", "/export/", "/export./customers"} {
+			in.Action.Needs[0].Resource = "GET " + path
+			expect(t, decide(t, e, in), policy.Deny, "maintenance-read-never")
+		}
 		in.Action.Needs[0].Resource = "GET /orders"
 		expect(t, decide(t, e, in), policy.Allow, "")
 	})
