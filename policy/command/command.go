@@ -62,7 +62,7 @@ func (c *Catalogue) Classify(line string) Result {
 			result.Needs = r.disguised(shown)
 		}
 	} else if !result.Opaque && strings.Contains(line, mask) {
-		result.Needs = r.bound(result.Needs)
+		result.Needs = r.toLine(result.Needs)
 	}
 	return result
 }
@@ -113,11 +113,11 @@ func (r *reader) disguised(shown *reader) []policy.Need {
 			needs[i].Resource = r.hash
 		}
 	}
-	return r.bound(needs)
+	return r.toLine(needs)
 }
 
-// bound adds the line's hash to what runs.
-func (r *reader) bound(needs []policy.Need) []policy.Need {
+// toLine binds what runs to the line, by its hash.
+func (r *reader) toLine(needs []policy.Need) []policy.Need {
 	hash := policy.Need{Right: policy.Execute, Resource: r.hash}
 	if slices.ContainsFunc(needs, func(n policy.Need) bool { return n.Right == policy.Execute }) && !slices.Contains(needs, hash) {
 		return append(needs, hash)
