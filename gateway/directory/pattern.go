@@ -11,12 +11,17 @@ import (
 
 // matchPattern reports whether a path matches. A trailing slash of the path does not matter.
 func matchPattern(pattern, path string) bool {
+	return matchSegments(pattern, path, func(want, segment string) bool { return want == segment })
+}
+
+// matchSegments is matchPattern with another idea of when a literal segment is the same.
+func matchSegments(pattern, path string, same func(want, segment string) bool) bool {
 	segments := split(path)
 	for i, want := range split(pattern) {
 		if want == "**" {
 			return true
 		}
-		if i >= len(segments) || want != "*" && want != segments[i] {
+		if i >= len(segments) || want != "*" && !same(want, segments[i]) {
 			return false
 		}
 	}

@@ -29,14 +29,18 @@ var methods = map[string]policy.Right{
 }
 
 // RightFor returns the right that a request needs: that of the most specific rule, else the method's own. The path is the
-// decoded one; a path that could mean different things to gateway and app, or a method without a right, is false.
+// decoded one; a path that could mean different things to gateway and app, or a method without a right, is false. So is a
+// path that an app which ignores case would take under a rule with another right.
 func (t Target) RightFor(method, path string) (policy.Right, bool) {
 	right, known := methods[method]
 	if t.HTTPS == nil || !known || !plainPath(path) {
 		return "", false
 	}
 	if r, ok := t.RuleFor(method, path); ok {
-		return r.Right, true
+		right = r.Right
+	}
+	if r, ok := t.ruleFor(method, path, sameName); ok && r.Right != right {
+		return "", false
 	}
 	return right, true
 }
@@ -46,17 +50,22 @@ func (t Target) RuleFor(method, path string) (Rule, bool) {
 	if !plainPath(path) {
 		return Rule{}, false
 	}
+	return t.ruleFor(method, path, func(want, segment string) bool { return want == segment })
+}
+
+func (t Target) ruleFor(method, path string, same func(want, segment string) bool) (Rule, bool) {
 	for _, r := range t.Rules {
-		if r.matches(method, path) {
+		m, pattern, _ := strings.Cut(r.Match, " ")
+		if (m == "*" || m == method || m == "GET" && method == "HEAD") && matchSegments(pattern, path, same) {
 			return r, true
 		}
 	}
 	return Rule{}, false
 }
 
-func (r Rule) matches(method, path string) bool {
-	m, pattern, _ := strings.Cut(r.Match, " ")
-	return (m == "*" || m == method || m == "GET" && method == "HEAD") && matchPattern(pattern, path)
+// sameName compares segments as apps do that ignore case and what Windows drops at the end of a name.
+func sameName(want, segment string) bool {
+	return strings.EqualFold(want, strings.TrimRight(segment, ". "))
 }
 
 // sortRules puts the most specific rule first: the path decides, then the method (HEAD before the GET that covers it).

@@ -93,6 +93,26 @@ func TestARequestThatCouldMeanTwoThingsHasNoRight(t *testing.T) {
 	}
 }
 
+func TestAPathThatOnlySomeAppsTakeForARulesHasNoRight(t *testing.T) {
+	app := target(t, ruledApp, "app")
+	for _, request := range []string{"GET /Admin/x", "POST /ADMIN", "GET /admin./x", "GET /admin /x", "POST /Search", "GET /SECRET", "HEAD /Admin/Status/x"} {
+		method, path := cut(request)
+		if right, ok := app.RightFor(method, path); ok {
+			t.Errorf("RightFor(%s) = %v", request, right)
+		}
+	}
+	for request, want := range map[string]policy.Right{
+		"GET /Export/customers": policy.Read, // as without the rule
+		"GET /Inc.":             policy.Read,
+		"POST /Orders":          policy.Execute,
+	} {
+		method, path := cut(request)
+		if got, ok := app.RightFor(method, path); !ok || got != want {
+			t.Errorf("RightFor(%s) = %v, %v, want %v", request, got, ok, want)
+		}
+	}
+}
+
 func TestARuleForGetHoldsForHeadToo(t *testing.T) {
 	app := target(t, "targets: {a: {https: {upstream: 'http://h', host: a.example}, rules: [{match: GET /x, right: admin}]}}", "a")
 	if right, _ := app.RightFor("HEAD", "/x"); right != policy.Admin {
