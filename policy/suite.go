@@ -18,6 +18,7 @@ type TestResult struct {
 	Name     string        `json:"name"` // sekisho.consulting_test.test_delete_is_refused
 	File     string        `json:"file"`
 	Line     int           `json:"line"`
+	Column   int           `json:"column"`
 	Passed   bool          `json:"passed"`
 	Skipped  bool          `json:"skipped,omitempty"` // named todo_test_…
 	Message  string        `json:"message,omitempty"` // why it failed
@@ -74,7 +75,7 @@ func collect(ctx context.Context, results chan *tester.Result) ([]TestResult, er
 			Skipped: r.Skip, Duration: r.Duration, Message: message(r),
 		}
 		if r.Location != nil {
-			t.File, t.Line = r.Location.File, r.Location.Row
+			t.File, t.Line, t.Column = r.Location.File, r.Location.Row, r.Location.Col
 		}
 		list = append(list, t)
 	}

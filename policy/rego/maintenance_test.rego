@@ -1,7 +1,7 @@
 package sekisho.maintenance_test
 
-import data.sekisho.maintenance
 import data.sekisho.lib_test
+import data.sekisho.maintenance
 
 # M-2
 test_the_row_of_the_matrix if {

@@ -1,7 +1,7 @@
 package sekisho.operations_test
 
-import data.sekisho.operations
 import data.sekisho.lib_test
+import data.sekisho.operations
 
 # M-3
 test_the_row_of_the_matrix if {

@@ -1,7 +1,7 @@
 package sekisho.temporary_test
 
-import data.sekisho.temporary
 import data.sekisho.lib_test
+import data.sekisho.temporary
 
 # M-5
 test_the_row_of_the_matrix if {

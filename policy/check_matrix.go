@@ -1,0 +1,135 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// tables looks at what matrix.yaml and windows.yaml say beside the rules.
+func (c *checker) tables(f *folder, rev *Revision) error {
+	s, err := readPlaces(f.all())
+	if err != nil {
+		return err
+	}
+	c.adminCells(s)
+	for i := range rev.matrix.overrides {
+		c.override(s, rev.matrix.overrides, i)
+	}
+	c.windows(s, rev)
+	return nil
+}
+
+// adminCells warns about cells that promise what no contractor ever gets.
+func (c *checker) adminCells(s *places) {
+	warn := func(given Located[string]) {
+		if given.Set() && given.Value != never.String() {
+			c.warn(placeIn(matrixFile, given), ruleNever, "contractors never get admin, whatever is written here: write never")
+		}
+	}
+	for _, name := range VendorTypes {
+		warn(s.matrix.Matrix[name].Admin)
+	}
+	for i := range s.matrix.Overrides {
+		warn(s.matrix.Overrides[i].Value.Cells.Admin)
+	}
+}
+
+func (c *checker) override(s *places, all []override, i int) {
+	o, spec := &all[i], s.matrix.Overrides[i]
+	c.known(spec.Value.Vendor, c.opts.Vendors, "vendor", o.name)
+	c.known(spec.Value.Target, c.opts.Targets, "target", o.name)
+	if slices.ContainsFunc(all[:i], func(other override) bool { return other.name == o.name }) {
+		c.warn(placeIn(matrixFile, spec.Value.Name), ruleShadowed, "another override is called %s, too; reasons could not tell them apart",
+			o.name)
+	}
+	if o.path != nil && o.obligations != (Obligations{}) {
+		c.fail(placeIn(matrixFile, spec), ruleNever,
+			"override %s: obligations of an override for a path never bind; leave the path out or drop them", o.name)
+	}
+	if by := shadow(s, all, i); by != "" {
+		c.warn(placeIn(matrixFile, spec), ruleShadowed, "override %s never counts: %s behind it replaces all its cells", o.name, by)
+	}
+}
+
+// known warns about a vendor or target that the directory does not have.
+func (c *checker) known(given Located[string], names []string, what, override string) {
+	if names == nil || !given.Set() || slices.Contains(names, given.Value) || strings.HasPrefix(given.Value, "@") {
+		return
+	}
+	c.warn(placeIn(matrixFile, given), ruleUnknown, "override %s never matches: the directory has no %s named %q", override, what,
+		given.Value)
+}
+
+// shadow names the later overrides that replace every cell of the i-th wherever it matches, "" when it counts somewhere.
+func shadow(s *places, all []override, i int) string {
+	o := &all[i]
+	if len(o.cells) == 0 || o.obligations != (Obligations{}) {
+		return ""
+	}
+	var by []string
+	for right := range o.cells {
+		later := replacedBy(s, all, i, right)
+		if later < 0 {
+			return ""
+		}
+		if name := all[later].name; !slices.Contains(by, name) {
+			by = append(by, name)
+		}
+	}
+	slices.Sort(by)
+	return strings.Join(by, " and ")
+}
+
+// replacedBy is the first later override that sets the cell wherever the i-th does, -1 when none does. An override that
+// loosens does not apply where the path cannot be told, so only a tightening or a pathless one replaces a tightening one.
+func replacedBy(s *places, all []override, i int, right Right) int {
+	for j := i + 1; j < len(all); j++ {
+		cell, sets := all[j].cells[right]
+		if !sets || !all[j].covers(&all[i]) {
+			continue
+		}
+		if s.path(j) == "" || cell <= all[i].cells[right] && coversPath(s.path(j), s.path(i)) {
+			return j
+		}
+	}
+	return -1
+}
+
+// coversPath says whether one pattern surely matches every path that another one does.
+func coversPath(pattern, other string) bool {
+	if pattern == other {
+		return true
+	}
+	folder, all := strings.CutSuffix(pattern, "/**")
+	return all && other != "" && !strings.Contains(folder, "*") && (other == folder || strings.HasPrefix(other, folder+"/"))
+}
+
+// covers says whether an override selects everybody that another one does.
+func (o *override) covers(other *override) bool {
+	return matches(o.vendorType, other.vendorType) && matches(o.vendor, other.vendor) && matches(o.target, other.target)
+}
+
+// windows warns about windows that nobody can use.
+func (c *checker) windows(s *places, rev *Revision) {
+	for name, at := range s.windows {
+		w := rev.windows[name]
+		if c.opts.Windows != nil && !slices.Contains(c.opts.Windows, name) && !s.mentions(name) {
+			c.warn(placeIn(windowsFile, at), ruleWindow, "no vendor has the window %s, and no rule asks for it", name)
+		}
+		if !c.opts.Now.IsZero() && w != nil && !opensAgain(w, c.opts.Now) {
+			c.warn(placeIn(windowsFile, at), ruleWindow, "the window %s does not open within the next two years", name)
+		}
+	}
+}
+
+func opensAgain(w *window, now time.Time) bool {
+	for t := now; t.Before(now.AddDate(2, 0, 0)); {
+		open, until := w.state(t)
+		if open || until.Before(t.Add(windowHorizon)) {
+			return true
+		}
+		t = until
+	}
+	return false
+}
