@@ -31,7 +31,7 @@ func (d *Door) classifyLine(c *classified, catalogue *command.Catalogue, line st
 	if len(line) > maxLine {
 		c.shut = &lineTooLong
 	}
-	if !fits(c.action) {
+	if !keepable(c.action) {
 		c.action.Opaque, c.why = true, "it needs more than can be kept"
 		c.action.Needs = []policy.Need{{Right: policy.Execute, Resource: hash}}
 	}
@@ -78,12 +78,12 @@ func (d *Door) hash(line string) string {
 
 // bound makes the action of a request that is too large for an event one that needs nothing, which policy denies.
 func (c *classified) bound() {
-	if !utf8.ValidString(c.action.Command) || !fits(c.action) {
+	if !utf8.ValidString(c.action.Command) || !keepable(c.action) {
 		c.action.Command, c.action.Needs = legible(c.action.Command, maxCommand), nil
 	}
 }
 
-func fits(action policy.Action) bool {
+func keepable(action policy.Action) bool {
 	object, err := compactJSON(action)
 	return err == nil && len(object) <= maxAction
 }

@@ -236,3 +236,9 @@ func timeAt(f io.ReaderAt, offset int64) (time.Time, error) {
 	}
 	return at, nil
 }
+
+// FirstTime is the time of a block's first event.
+func FirstTime(block []byte) time.Time {
+	at, _ := timeAt(bytes.NewReader(block), 0)
+	return at
+}
