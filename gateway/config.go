@@ -45,6 +45,8 @@ type Config struct {
 	Zone string `yaml:"zone"`
 	// Recording says how sessions are written down.
 	Recording RecordingConfig `yaml:"recording"`
+	// Policy says how the policy is changed.
+	Policy PolicyConfig `yaml:"policy,omitempty"`
 	// KeySource is where the master key that protects the private keys comes from: file (keys/master.key) or
 	// systemd-credential (LoadCredential=sekisho-master-key). Default file.
 	KeySource string `yaml:"key_source"`
@@ -56,6 +58,12 @@ type Config struct {
 type RecordingConfig struct {
 	// Commit is interval (synced within a second, the default) or before-show (synced before anything is shown).
 	Commit string `yaml:"commit"`
+}
+
+// PolicyConfig says how the policy is changed.
+type PolicyConfig struct {
+	// SecondPerson has every change of the policy wait until somebody other than its author has confirmed it. Default false.
+	SecondPerson bool `yaml:"second_person"`
 }
 
 // LoadConfig reads and checks a configuration file.

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sekisho/sekisho/gateway/identity"
+	"github.com/sekisho/sekisho/gateway/revision"
+	"github.com/sekisho/sekisho/gateway/store"
 	"github.com/sekisho/sekisho/policy"
 )
 
@@ -30,13 +32,9 @@ func Examine(ctx context.Context, dir string) []Finding {
 	if err != nil {
 		return []Finding{{What: "configuration", Problem: err.Error()}}
 	}
-	return []Finding{
-		{What: "configuration", Detail: filepath.Join(dir, ConfigFile)},
-		examineKeys(cfg),
-		examinePolicy(ctx, cfg),
-		examineDisk(cfg),
-		examineRunning(cfg),
-	}
+	findings := []Finding{{What: "configuration", Detail: filepath.Join(dir, ConfigFile)}, examineKeys(cfg)}
+	findings = append(findings, examinePolicy(ctx, cfg)...)
+	return append(findings, examineDisk(cfg), examineRunning(cfg))
 }
 
 func examineKeys(cfg Config) Finding {
@@ -47,25 +45,56 @@ func examineKeys(cfg Config) Finding {
 	return f
 }
 
-func examinePolicy(ctx context.Context, cfg Config) Finding {
-	f := Finding{What: "policy"}
-	fsys := os.DirFS(filepath.Join(cfg.Dir, policyDir))
-	if _, err := LoadPolicy(fsys, 1); err != nil {
-		f.Problem = err.Error()
-		return f
+// examinePolicy looks at the policy in force, and at the working copy in the folder.
+func examinePolicy(ctx context.Context, cfg Config) []Finding {
+	inForce := Finding{What: "policy"}
+	version, files, err := storedPolicy(ctx, cfg)
+	switch {
+	case err != nil:
+		inForce.Problem = err.Error()
+	case version.Number == 0:
+		inForce.Detail = "none in force yet; the first start takes the folder's"
+	default:
+		inForce.Detail = fmt.Sprintf("revision %d by %s is in force", version.Number, version.Author)
 	}
-	results, err := policy.Test(ctx, fsys)
+	return []Finding{inForce, examineFolder(ctx, cfg, version, files)}
+}
+
+// storedPolicy reads the revision in force, checked against its signature, while the gateway may be running.
+func storedPolicy(ctx context.Context, cfg Config) (revision.Version, revision.Files, error) {
+	path := filepath.Join(cfg.Dir, databaseFile)
+	if !exists(path) {
+		return revision.Version{}, nil, nil
+	}
+	authority, err := identity.OpenAuthority(cfg.Dir, cfg.keySource(), time.Now)
 	if err != nil {
-		f.Problem = err.Error()
+		return revision.Version{}, nil, err
+	}
+	db, err := store.OpenForReading(ctx, path)
+	if err != nil {
+		return revision.Version{}, nil, err
+	}
+	defer db.Close()
+	return revision.InForce(ctx, db.Revision(), authority.EvidenceKey())
+}
+
+func examineFolder(ctx context.Context, cfg Config, version revision.Version, files revision.Files) Finding {
+	f := Finding{What: "policy folder"}
+	dir := filepath.Join(cfg.Dir, policyDir)
+	have, err := revision.Read(os.DirFS(dir))
+	if err != nil {
+		f.Problem = fmt.Sprintf("%s: %v", dir, err)
 		return f
 	}
-	for _, r := range results {
-		if !r.Passed && !r.Skipped {
-			f.Problem = "a policy test fails; see: sekisho policy test"
-			return f
-		}
+	report := policy.Check(ctx, have.FS(), policy.CheckOptions{Commands: revision.ParseCommands})
+	switch {
+	case report.Errors() > 0:
+		f.Problem = "what stands there could not be applied; see: sekisho policy check"
+	case version.Number > 0 && !have.Equal(files):
+		f.Detail = "differs from what is in force; see: sekisho policy diff"
+	default:
+		f.Detail = fmt.Sprintf("compiles, %d tests pass", report.Tests)
 	}
-	f.Detail = fmt.Sprintf("compiles, %d tests pass", len(results))
 	return f
 }
 

@@ -2,22 +2,22 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
+	"github.com/sekisho/sekisho/gateway/directory"
 	"github.com/sekisho/sekisho/gateway/identity"
+	"github.com/sekisho/sekisho/gateway/revision"
 	"github.com/sekisho/sekisho/policy"
-	"github.com/sekisho/sekisho/policy/command"
 	"github.com/sekisho/sekisho/policy/rego"
 	"github.com/sekisho/sekisho/recorder"
+	"github.com/sekisho/sekisho/recorder/audit"
 )
 
 // Init makes a gateway's folder: configuration, certificate authorities and a copy of the shipped policy. It refuses a
@@ -103,95 +103,56 @@ func (g *Gateway) takeLock(context.Context, Options) error {
 	return nil
 }
 
-// openPolicy loads the folder's policy and puts it in force.
+// openPolicy puts the policy revision in force that is stored; at the first start that is the folder's policy.
 func (g *Gateway) openPolicy(ctx context.Context, opts Options) error {
-	rev, err := g.readPolicy(ctx)
+	var err error
+	g.policy, err = revision.New(ctx, revision.Config{
+		Store: g.db.Revision(), Signer: g.authority.EvidenceSigner(), Append: g.audit.Append, LastApplied: g.lastApplied,
+		Folder:    revision.Folder{Dir: g.path(policyDir), Journal: g.path(policyJournal)},
+		Directory: g.policyDirectory, SecondPerson: g.cfg.Policy.SecondPerson, Now: opts.Now, Log: opts.Log.Named("policy"),
+	})
 	if err != nil {
 		return err
 	}
-	g.engine = policy.NewEngine(rev, opts.Now)
+	g.engine = g.policy.Engine()
 	return nil
 }
 
-// ReloadPolicy reads the folder's policy again and puts it in force for new and live sessions alike. With a policy that does
-// not load the one in force stays.
-func (g *Gateway) ReloadPolicy(ctx context.Context) error {
-	rev, err := g.readPolicy(ctx)
-	if err != nil {
-		return err
+// lastApplied finds the policy change that is on record last.
+func (g *Gateway) lastApplied(ctx context.Context) (recorder.Event, bool, error) {
+	for e, err := range g.audit.Search(ctx, audit.Query{Class: recorder.ClassConfig, Kind: revision.AppliedKind, Limit: 1}) {
+		return e, err == nil, err
 	}
-	if rev.Number() != g.engine.Revision().Number() {
-		g.engine.Swap(rev)
-	}
-	return nil
+	return recorder.Event{}, false, nil
 }
 
-// readPolicy loads the folder's policy. Its number rises by one whenever the content changed since it was last loaded, and
-// that change is on record (R-4) before it is in force.
-func (g *Gateway) readPolicy(ctx context.Context) (*policy.Revision, error) {
-	last, err := g.lastRevision()
-	if err != nil {
-		return nil, err
+// policyDirectory is what the directory in force says to a new policy.
+func (g *Gateway) policyDirectory() revision.Directory {
+	if g.directory == nil {
+		return revision.Directory{}
 	}
-	fsys := os.DirFS(g.path(policyDir))
-	rev, err := LoadPolicy(fsys, last.Number+1)
-	if err != nil {
-		return nil, fmt.Errorf("policy in %s: %w", g.path(policyDir), err)
+	dir := g.directory.Current()
+	known := revision.Directory{Vendors: []string{}, Targets: []string{}, Windows: []string{}}
+	for _, p := range dir.People() {
+		if in, ok := dir.Input(p.ID, policy.GatewayTarget, ""); ok && slices.Contains(p.Roles, directory.RoleAdmin) {
+			known.Admins = append(known.Admins, g.present(in))
+		}
 	}
-	if rev.Hash() == last.Hash {
-		return LoadPolicy(fsys, last.Number)
+	for _, v := range dir.Vendors() {
+		known.Vendors = append(known.Vendors, v.ID)
+		known.Windows = append(known.Windows, v.Windows...)
 	}
-	return rev, g.notePolicy(ctx, last, revisionNote{Number: rev.Number(), Hash: rev.Hash()})
+	for _, t := range dir.Targets() {
+		known.Targets = append(known.Targets, t.Name)
+	}
+	return known
 }
 
-// LoadPolicy loads a policy folder whole: its rules, tables and command catalogue.
-func LoadPolicy(fsys fs.FS, number int) (*policy.Revision, error) {
-	rev, err := policy.Load(fsys, number)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := command.ParseCatalogue("commands.yaml", rev.Commands()); err != nil {
-		return nil, err
-	}
-	return rev, nil
-}
-
-// revisionNote remembers which policy was last in force.
-type revisionNote struct {
-	Number int    `json:"number"`
-	Hash   string `json:"hash"`
-}
-
-const revisionFile = "policy.revision"
-
-func (g *Gateway) lastRevision() (revisionNote, error) {
-	var last revisionNote
-	data, err := os.ReadFile(g.path(revisionFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return last, nil
-	}
-	if err != nil {
-		return last, err
-	}
-	if err := json.Unmarshal(data, &last); err != nil {
-		return last, fmt.Errorf("%s is damaged; restore it, or delete it to number revisions from 1 again: %w", g.path(revisionFile), err)
-	}
-	return last, nil
-}
-
-func (g *Gateway) notePolicy(ctx context.Context, before, after revisionNote) error {
-	detail := map[string]any{"what": "policy folder", "after": after}
-	if before.Number > 0 {
-		detail["before"] = before
-	}
-	ev := recorder.Event{Class: recorder.ClassConfig, Kind: "policy.applied", Outcome: recorder.OK,
-		Target: policy.GatewayTarget, Revision: after.Number, Detail: detail}
-	if _, err := g.audit.Append(ctx, ev); err != nil {
-		return fmt.Errorf("recording the policy revision: %w", err)
-	}
-	data, err := json.Marshal(after)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(g.path(revisionFile), append(data, '\n'), 0o600)
+// present has somebody of the directory stand before the gateway as they do when they have just logged in.
+func (g *Gateway) present(in policy.Input) policy.Input {
+	now := g.now()
+	in.Auth = policy.Auth{Kind: "human", Cert: policy.Cert{Serial: "present", NotAfter: now.AddDate(0, 0, 1)},
+		MFA: policy.MFA{Method: "webauthn", At: now, UV: true}}
+	in.Time = policy.Clock{Now: now, Zone: g.cfg.Zone}
+	return in
 }

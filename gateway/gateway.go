@@ -19,6 +19,7 @@ import (
 	"github.com/sekisho/sekisho/gateway/console"
 	"github.com/sekisho/sekisho/gateway/directory"
 	"github.com/sekisho/sekisho/gateway/identity"
+	"github.com/sekisho/sekisho/gateway/revision"
 	"github.com/sekisho/sekisho/gateway/sshproxy"
 	"github.com/sekisho/sekisho/gateway/store"
 	"github.com/sekisho/sekisho/gateway/webproxy"
@@ -30,6 +31,7 @@ import (
 // Names of what stands in a gateway's folder.
 const (
 	policyDir     = "policy"
+	policyJournal = "policy.forward"
 	auditDir      = "audit"
 	recordingsDir = "recordings"
 	databaseFile  = "state.db"
@@ -47,6 +49,7 @@ type Gateway struct {
 	authority *identity.Authority
 	db        *store.DB
 	directory *directory.Live
+	policy    *revision.Live
 	engine    *policy.Engine
 	audit     *audit.Log
 	registry  *identity.Registry
@@ -153,7 +156,7 @@ func (g *Gateway) openProxies(ctx context.Context, opts Options) error {
 		return err
 	}
 	g.console, err = console.New(console.Config{Door: g.door, Registry: g.registry, Authority: g.authority,
-		Directory: g.directory, Engine: g.engine, Audit: g.audit, Host: g.cfg.ConsoleHost, EnrolHost: g.cfg.EnrolHost,
+		Directory: g.directory, Policy: g.policy, Engine: g.engine, Audit: g.audit, Host: g.cfg.ConsoleHost, EnrolHost: g.cfg.EnrolHost,
 		BaseURL: consoleURL, EnrolURL: g.cfg.URL(g.cfg.EnrolHost), SSH: g.cfg.sshAddress(), Zone: g.zone,
 		Now: opts.Now, Log: opts.Log.Named("console")})
 	return err
@@ -179,6 +182,7 @@ func (g *Gateway) Serve(ctx context.Context) error {
 	defer g.Close()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return g.door.Serve(ctx) })
+	group.Go(func() error { return g.policy.Serve(ctx) })
 	group.Go(func() error { return g.ssh.Serve(ctx, g.SSH) })
 	group.Go(func() error { return serveHTTP(ctx, g.httpsServer(), g.HTTPS, true) })
 	group.Go(func() error {

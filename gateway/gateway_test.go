@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"database/sql"
 	"errors"
 	"io"
 	"math/big"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/sekisho/sekisho/gateway"
 	"github.com/sekisho/sekisho/gateway/console"
+	"github.com/sekisho/sekisho/policy/rego"
 )
 
 const firstDirectory = `
@@ -264,44 +266,74 @@ func TestInitKeepsWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestAPolicyChangeRaisesTheRevision(t *testing.T) {
+func TestTheFolderIsPolicyAtTheFirstStartOnly(t *testing.T) {
 	dir := initFolder(t)
-	status := func() int {
-		s, err := gateway.New(t.Context(), load(t, dir), gateway.Options{})
+	revision := func() int {
+		g, err := gateway.New(t.Context(), load(t, dir), gateway.Options{})
 		must(t, err)
-		defer s.Close()
-		return s.Revision()
+		defer g.Close()
+		return g.Revision()
 	}
-	first := status()
-	if again := status(); again != first {
-		t.Errorf("revision %d became %d without a change", first, again)
+	if first := revision(); first != 1 {
+		t.Errorf("the first start puts revision %d in force, want 1", first)
 	}
 	file := filepath.Join(dir, "policy", "operations.rego")
-	text, err := os.ReadFile(file)
-	must(t, err)
-	must(t, os.WriteFile(file, append(text, []byte("\ndeny contains \"No make.\" if lib.runs(\"make\")\n")...), 0o600))
-	if next := status(); next != first+1 {
-		t.Errorf("after a change revision %d, want %d", next, first+1)
+	must(t, os.WriteFile(file, []byte("package sekisho.operations\nallow if {"), 0o600))
+	if again := revision(); again != 1 {
+		t.Errorf("a folder somebody is working on became revision %d", again)
+	}
+	if f := finding(t, dir, "policy folder"); !strings.Contains(f.Problem, "sekisho policy check") {
+		t.Errorf("of a folder that does not compile the doctor says %+v", f)
+	}
+	must(t, os.WriteFile(file, append(shipped(t, "operations.rego"), []byte("\n# mine\n")...), 0o600))
+	if f := finding(t, dir, "policy folder"); f.Problem != "" || !strings.Contains(f.Detail, "sekisho policy diff") {
+		t.Errorf("of a folder that differs the doctor says %+v", f)
+	}
+	if f := finding(t, dir, "policy"); f.Problem != "" || !strings.Contains(f.Detail, "revision 1") {
+		t.Errorf("of the policy in force the doctor says %+v", f)
 	}
 }
 
-func TestAPolicyIsReloadedWholeOrNotAtAll(t *testing.T) {
-	dir := initFolder(t)
-	g, err := gateway.New(t.Context(), load(t, dir), gateway.Options{})
-	must(t, err)
-	defer g.Close()
-	before := g.Revision()
-	file := filepath.Join(dir, "policy", "operations.rego")
-	text, err := os.ReadFile(file)
-	must(t, err)
-	must(t, os.WriteFile(file, []byte("package sekisho.operations\nallow if {"), 0o600))
-	if err := g.ReloadPolicy(t.Context()); err == nil || !strings.Contains(err.Error(), "operations.rego:2") || g.Revision() != before {
-		t.Errorf("a broken policy: revision %d, error %v", g.Revision(), err)
+func finding(t *testing.T, dir, what string) gateway.Finding {
+	t.Helper()
+	for _, f := range gateway.Examine(t.Context(), dir) {
+		if f.What == what {
+			return f
+		}
 	}
-	must(t, os.WriteFile(file, append(text, []byte("\ndeny contains \"No make.\" if lib.runs(\"make\")\n")...), 0o600))
-	must(t, g.ReloadPolicy(t.Context()))
-	if g.Revision() != before+1 {
-		t.Errorf("revision %d, want %d", g.Revision(), before+1)
+	t.Fatalf("the doctor does not look at the %s", what)
+	return gateway.Finding{}
+}
+
+func shipped(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := rego.FS.ReadFile(name)
+	must(t, err)
+	return text
+}
+
+func TestAChangedDatabaseStopsTheGatewayAndIsNamed(t *testing.T) {
+	for what, change := range map[string]string{
+		"a file":   `UPDATE policy_files SET content = content || x'0a'`,
+		"an entry": `UPDATE policy_entries SET record = replace(record, '@folder', '@folger') WHERE seq = 1`,
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := initFolder(t)
+			g, err := gateway.New(t.Context(), load(t, dir), gateway.Options{})
+			must(t, err)
+			must(t, g.Close())
+			db, err := sql.Open("sqlite", filepath.Join(dir, "state.db"))
+			must(t, err)
+			_, err = db.Exec(change)
+			must(t, errors.Join(err, db.Close()))
+			if _, err := gateway.New(t.Context(), load(t, dir), gateway.Options{}); err == nil ||
+				!strings.Contains(err.Error(), "policy revision 1") || !strings.Contains(err.Error(), "changed outside the gateway") {
+				t.Errorf("got %v", err)
+			}
+			if f := finding(t, dir, "policy"); !strings.Contains(f.Problem, "policy revision 1") {
+				t.Errorf("the doctor says %+v", f)
+			}
+		})
 	}
 }
 

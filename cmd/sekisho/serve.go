@@ -86,38 +86,14 @@ func serveCommand(set *settings) *cobra.Command {
 			}
 			log.Info("serving", zap.String("ssh", g.SSH.Addr().String()), zap.String("https", g.HTTPS.Addr().String()),
 				zap.String("console", cfg.URL(cfg.ConsoleHost)))
-			defer reloadOnHangUp(cmd.Context(), g, log)()
+			// A terminal that closes ends no sessions; and a policy comes into force with sekisho policy apply alone.
+			signal.Ignore(syscall.SIGHUP)
 			return g.Serve(cmd.Context())
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (default: sekisho.yaml in --dir)")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
 	return cmd
-}
-
-// reloadOnHangUp reads the policy folder again at each SIGHUP, until the returned function is called.
-func reloadOnHangUp(ctx context.Context, g *gateway.Gateway, log *zap.Logger) (stop func()) {
-	hangUps := make(chan os.Signal, 1)
-	signal.Notify(hangUps, syscall.SIGHUP)
-	done := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case <-done:
-				return
-			case <-hangUps:
-			}
-			if err := g.ReloadPolicy(ctx); err != nil {
-				log.Error("the policy was not reloaded; the one in force stays", zap.Error(err))
-				continue
-			}
-			log.Info("policy in force", zap.Int("revision", g.Revision()))
-		}
-	}()
-	return func() {
-		signal.Stop(hangUps)
-		close(done)
-	}
 }
 
 // newLogger writes structured lines to stderr.

@@ -4,20 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/sekisho/sekisho/gateway"
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/console"
 	"github.com/sekisho/sekisho/gateway/directory"
 	"github.com/sekisho/sekisho/policy"
-	"github.com/sekisho/sekisho/policy/rego"
 )
 
 func applyCommand(set *settings) *cobra.Command {
@@ -134,70 +130,6 @@ func confirmed(cmd *cobra.Command) bool {
 	var answer string
 	fmt.Fscanln(cmd.InOrStdin(), &answer)
 	return answer == "y" || answer == "yes"
-}
-
-func policyCommand(set *settings) *cobra.Command {
-	test := &cobra.Command{
-		Use:   "test [DIR]",
-		Short: "run the policy's own tests (every _test.rego)",
-		Long:  "Runs every _test.rego of a policy folder: DIR, else the gateway's in --dir, else the shipped policy.",
-		Args:  atMost(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			fsys, name, err := policyFolder(set, args)
-			if err != nil {
-				return err
-			}
-			return testPolicy(cmd, set, fsys, name)
-		},
-	}
-	return parent("policy", "the policy: test", test)
-}
-
-func policyFolder(set *settings, args []string) (fs.FS, string, error) {
-	if len(args) == 1 {
-		return os.DirFS(args[0]), args[0], nil
-	}
-	dir, err := set.folder()
-	if err != nil {
-		return nil, "", err
-	}
-	own := filepath.Join(dir, "policy")
-	if _, err := os.Stat(filepath.Join(own, "matrix.yaml")); err == nil {
-		return os.DirFS(own), own, nil
-	}
-	return rego.FS, "the shipped policy", nil
-}
-
-func testPolicy(cmd *cobra.Command, set *settings, fsys fs.FS, name string) error {
-	if _, err := gateway.LoadPolicy(fsys, 1); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	results, err := policy.Test(cmd.Context(), fsys)
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	failed := 0
-	p := set.printer(cmd)
-	for _, r := range results {
-		if !r.Passed && !r.Skipped {
-			failed++
-		} else if !set.json {
-			continue
-		}
-		if err := p.row(r, "FAIL", fmt.Sprintf("%s:%d", r.File, r.Line), r.Name, r.Message); err != nil {
-			return err
-		}
-	}
-	if err := p.flush(); err != nil {
-		return err
-	}
-	if failed > 0 {
-		return fmt.Errorf("%s: %d of %d tests fail", name, failed, len(results))
-	}
-	if !set.json {
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d tests pass\n", name, len(results))
-	}
-	return nil
 }
 
 func requestCommand(set *settings) *cobra.Command {

@@ -17,6 +17,7 @@ import (
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/directory"
 	"github.com/sekisho/sekisho/gateway/identity"
+	"github.com/sekisho/sekisho/gateway/revision"
 	"github.com/sekisho/sekisho/policy"
 	"github.com/sekisho/sekisho/recorder/audit"
 )
@@ -27,6 +28,7 @@ type Config struct {
 	Registry  *identity.Registry
 	Authority *identity.Authority
 	Directory *directory.Live
+	Policy    *revision.Live
 	Engine    *policy.Engine
 	Audit     *audit.Log
 
@@ -48,6 +50,7 @@ type Console struct {
 	noted      *limiter // of refused certificates put on record
 	ceremonies *ceremonies
 	cliLogins  *cliLogins
+	simulating chan struct{} // bounds how many simulations run at once
 }
 
 // New checks the configuration.
@@ -56,13 +59,13 @@ func New(cfg Config) (*Console, error) {
 		return nil, fmt.Errorf("console: %w", err)
 	}
 	return &Console{cfg: cfg, limits: newLimiter(cfg.Now), noted: newLimiter(cfg.Now), ceremonies: newCeremonies(cfg.Now),
-		cliLogins: newCLILogins(cfg.Now)}, nil
+		cliLogins: newCLILogins(cfg.Now), simulating: make(chan struct{}, 1)}, nil
 }
 
 func (c *Config) complete() error {
 	switch {
-	case c.Door == nil, c.Registry == nil, c.Authority == nil, c.Directory == nil, c.Engine == nil, c.Audit == nil:
-		return errors.New("door, registry, authority, directory, engine and audit log are all required")
+	case c.Door == nil, c.Registry == nil, c.Authority == nil, c.Directory == nil, c.Policy == nil, c.Engine == nil, c.Audit == nil:
+		return errors.New("door, registry, authority, directory, policy, engine and audit log are all required")
 	case c.Host == "" || c.EnrolHost == "" || c.Host == c.EnrolHost:
 		return errors.New("the console and the enrolment need two different host names")
 	}
@@ -95,6 +98,7 @@ func (c *Console) Handler() http.Handler {
 	c.routePages(mux)
 	c.routeOwnAPI(mux)
 	c.routeStaffAPI(mux)
+	c.routePolicyAPI(mux)
 	mux.Handle("/api/", c.api(anyone, func(http.ResponseWriter, *http.Request, *visitor) error { return errNoRoute }))
 	mux.Handle("/", c.page(anyone, func(http.ResponseWriter, *http.Request, *visitor) error { return errNoRoute }))
 	return guarded(sameOrigin(c.cfg.BaseURL, mux))

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,6 +26,7 @@ import (
 	"github.com/sekisho/sekisho/gateway/demo"
 	"github.com/sekisho/sekisho/gateway/directory"
 	"github.com/sekisho/sekisho/gateway/identity"
+	"github.com/sekisho/sekisho/gateway/revision"
 	"github.com/sekisho/sekisho/gateway/store"
 	"github.com/sekisho/sekisho/policy"
 	"github.com/sekisho/sekisho/policy/rego"
@@ -75,6 +77,7 @@ type gateway struct {
 	authority *identity.Authority
 	registry  *identity.Registry
 	directory *directory.Live
+	policy    *revision.Live
 	engine    *policy.Engine
 	audit     *audit.Log
 	access    access.Store
@@ -117,17 +120,30 @@ func (g *gateway) openState() {
 	g.authority = must(identity.OpenAuthority(g.dir, identity.KeySource{}, time.Now))(t)
 	db := must(store.Open(ctx, filepath.Join(g.dir, "state.db")))(t)
 	t.Cleanup(func() { db.Close() })
-	g.engine = policy.NewEngine(must(policy.Load(rego.FS, 1))(t), time.Now)
+	g.audit = must(audit.Open(audit.Config{Dir: filepath.Join(g.dir, "audit"), Signer: g.authority.EvidenceSigner(), Now: time.Now}))(t)
+	t.Cleanup(func() { g.audit.Close() })
+	g.openPolicy(db)
 	g.directory = must(directory.NewLive(ctx, db.Directory(), directory.Options{Zone: time.UTC,
 		HasWindow: func(name string) bool { return g.engine.Revision().HasWindow(name) }}))(t)
 	if _, _, err := g.directory.Apply(ctx, []byte(directoryYAML), "test", "setup", 0); err != nil {
 		t.Fatal(err)
 	}
-	g.audit = must(audit.Open(audit.Config{Dir: filepath.Join(g.dir, "audit"), Signer: g.authority.EvidenceSigner(), Now: time.Now}))(t)
-	t.Cleanup(func() { g.audit.Close() })
 	g.access = db.Access()
 	g.registry = must(identity.NewRegistry(identity.RegistryConfig{Authority: g.authority, Store: db.Identity(), RPID: consoleHost,
 		RPName: "sekisho", Origins: []string{g.url(consoleHost)}, Now: time.Now}))(t)
+}
+
+// openPolicy puts the shipped policy in force as revision 1.
+func (g *gateway) openPolicy(db *store.DB) {
+	t, dir := g.t, filepath.Join(g.dir, "policy")
+	if err := os.CopyFS(dir, rego.FS); err != nil {
+		t.Fatal(err)
+	}
+	g.policy = must(revision.New(t.Context(), revision.Config{Store: db.Revision(), Signer: g.authority.EvidenceSigner(),
+		Append:      g.audit.Append,
+		LastApplied: func(context.Context) (e recorder.Event, ok bool, err error) { return e, false, nil },
+		Folder:      revision.Folder{Dir: dir, Journal: filepath.Join(g.dir, "policy.forward")}}))(t)
+	g.engine = g.policy.Engine()
 }
 
 func (g *gateway) openDoor() {
@@ -145,7 +161,7 @@ func (g *gateway) openDoor() {
 	}()
 	t.Cleanup(func() { stop(); <-done })
 	g.console = must(console.New(console.Config{Door: g.door, Registry: g.registry, Authority: g.authority, Directory: g.directory,
-		Engine: g.engine, Audit: g.audit, Host: consoleHost, EnrolHost: enrolHost, BaseURL: g.url(consoleHost),
+		Policy: g.policy, Engine: g.engine, Audit: g.audit, Host: consoleHost, EnrolHost: enrolHost, BaseURL: g.url(consoleHost),
 		EnrolURL: g.url(enrolHost), SSH: "ssh.localhost:2222"}))(t)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/directory"
 	"github.com/sekisho/sekisho/gateway/identity"
+	"github.com/sekisho/sekisho/gateway/revision"
 	"github.com/sekisho/sekisho/policy"
 )
 
@@ -81,6 +82,14 @@ var told = []struct {
 	{access.ErrNotFound, http.StatusNotFound, "見つかりません。"},
 	{access.ErrAnswered, http.StatusConflict, "すでに回答されています。"},
 	{access.ErrTooMany, http.StatusTooManyRequests, "承認待ちの申請が多すぎます。"},
+	{revision.ErrNotFound, http.StatusNotFound, "そのポリシー版はありません。"},
+	{revision.ErrConflict, http.StatusConflict, "ポリシーは別の変更で更新されています。差分を確認し直してください。"},
+	{revision.ErrUnchanged, http.StatusConflict, "現在のポリシーと同じ内容です。変更はありません。"},
+	{revision.ErrOwn, http.StatusForbidden, "作成者以外の人が行う必要があります。"},
+	{revision.ErrNotOwn, http.StatusForbidden, "作成者だけが取り下げられます。"},
+	{revision.ErrState, http.StatusConflict, "このポリシー版の状態では実行できません。"},
+	{revision.ErrLockedOut, http.StatusUnprocessableEntity, "このポリシーでは誰もポリシーを変更できなくなります。"},
+	{revision.ErrRequest, http.StatusBadRequest, "受け付けられない内容です。理由とチケット、日時を確認してください。"},
 	{directory.ErrConflict, http.StatusConflict, "ディレクトリーは別の変更で更新されています。差分を確認し直してください。"},
 }
 
@@ -99,6 +108,10 @@ func (c *Console) problemOf(lang string, err error) *Problem {
 	var refusal *access.Refusal
 	if errors.As(err, &refusal) {
 		return refusedProblem(lang, refusal)
+	}
+	var invalid *revision.Invalid
+	if errors.As(err, &invalid) {
+		return &Problem{Status: http.StatusUnprocessableEntity, Title: "The policy is not valid", Detail: invalid.Error()}
 	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {

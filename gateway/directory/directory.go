@@ -72,6 +72,9 @@ func (d *Directory) Chain(vendor string) []Vendor {
 	return chain
 }
 
+// Links is Chain as policy sees it: the vendor, then its parents; nil for an unknown vendor.
+func (d *Directory) Links(vendor string) []policy.Vendor { return policyChain(d.Chain(vendor)) }
+
 // Input fills what the directory knows of a decision: Person, Vendor, Parents and Target. It is false when the person or
 // the target is unknown, or the target does not have that login. An SSH target wants one of its logins or admin logins;
 // HTTPS and TCP targets and "@gateway" want "".
@@ -84,7 +87,7 @@ func (d *Directory) Input(person, target, login string) (policy.Input, bool) {
 	if !ok {
 		return policy.Input{}, false
 	}
-	links := policyChain(d.Chain(p.Vendor))
+	links := d.Links(p.Vendor)
 	if len(links) == 0 {
 		return policy.Input{}, false
 	}

@@ -30,7 +30,7 @@ func invalid(report policy.Report) *Invalid {
 
 // Check looks a policy over as Apply will; see policy.Check.
 func (l *Live) Check(ctx context.Context, files Files) (policy.Report, error) {
-	if err := files.check(); err != nil {
+	if err := files.Check(); err != nil {
 		return policy.Report{}, fmt.Errorf("%w: %w", ErrRequest, err)
 	}
 	if err := l.enter(ctx); err != nil {
@@ -40,7 +40,7 @@ func (l *Live) Check(ctx context.Context, files Files) (policy.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, testTime)
 	defer cancel()
 	known := l.cfg.Directory()
-	report := policy.Check(ctx, files.FS(), policy.CheckOptions{Commands: parseCommands, Vendors: known.Vendors,
+	report := policy.Check(ctx, files.FS(), policy.CheckOptions{Commands: ParseCommands, Vendors: known.Vendors,
 		Targets: known.Targets, Windows: known.Windows})
 	return report, ctx.Err()
 }
@@ -60,7 +60,7 @@ func (l *Live) leave() { <-l.examining }
 // Candidate compiles files that are not in force, for instance to simulate them. The number says what their decisions
 // would name.
 func (l *Live) Candidate(ctx context.Context, files Files, number int) (*policy.Revision, error) {
-	if err := files.check(); err != nil {
+	if err := files.Check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRequest, err)
 	}
 	if err := l.enter(ctx); err != nil {

@@ -313,10 +313,10 @@ func (l *Live) activate(ctx context.Context, by identity.Principal, d *draft, a 
 	if err != nil {
 		return v, err
 	}
-	if err := l.note(ctx, by, appliedKind, described(v, before).changing(old, a.files)); err != nil {
+	if err := l.note(ctx, by, AppliedKind, described(v, before).changing(old, a.files)); err != nil {
 		return v, errors.Join(err, follow.cancel())
 	}
-	if err := l.store(ctx, by, appliedKind, d, v, a.files); err != nil {
+	if err := l.store(ctx, by, AppliedKind, d, v, a.files); err != nil {
 		return v, errors.Join(err, follow.cancel())
 	}
 	l.engine.Swap(a.rev)

@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sekisho/sekisho/policy"
 )
@@ -49,7 +50,7 @@ func Read(fsys fs.FS) (Files, error) {
 		if e.IsDir() {
 			return nil, fmt.Errorf("%s: a policy folder has no subfolders; move its files up", name)
 		}
-		if !partOfPolicy(name) {
+		if !PartOfPolicy(name) {
 			continue
 		}
 		if files[name], err = readFile(fsys, name); err != nil {
@@ -57,13 +58,14 @@ func Read(fsys fs.FS) (Files, error) {
 		}
 		total += len(files[name])
 		if total > MaxBytes || len(files) > MaxFiles {
-			return nil, errTooLarge
+			return nil, ErrTooLarge
 		}
 	}
-	return files, files.check()
+	return files, files.Check()
 }
 
-var errTooLarge = fmt.Errorf("the policy folder is too large: at most %d files and %d MiB together are taken", MaxFiles, MaxBytes>>20)
+// ErrTooLarge: a policy folder beyond the limits.
+var ErrTooLarge = fmt.Errorf("the policy folder is too large: at most %d files and %d MiB together are taken", MaxFiles, MaxBytes>>20)
 
 func readFile(fsys fs.FS, name string) ([]byte, error) {
 	f, err := fsys.Open(name)
@@ -78,24 +80,27 @@ func readFile(fsys fs.FS, name string) ([]byte, error) {
 	return data, nil
 }
 
-func partOfPolicy(name string) bool {
+// PartOfPolicy tells by its name whether a file is policy, and not a note beside it.
+func PartOfPolicy(name string) bool {
 	return slices.Contains([]string{".rego", ".yaml", ".yml", ".json"}, path.Ext(name))
 }
 
-// check refuses names that are no plain file's of a policy folder, and sizes beyond the limits.
-func (f Files) check() error {
+// Check refuses names that are no plain file's of a policy folder, and sizes beyond the limits.
+func (f Files) Check() error {
 	total := 0
 	for _, name := range f.names() {
 		switch {
-		case !plainName(name) || !partOfPolicy(name):
+		case !plainName(name) || !PartOfPolicy(name):
 			return fmt.Errorf("%q: a policy folder has plain names that end in .rego or .yaml", name)
 		case len(f[name]) > MaxFile:
 			return fmt.Errorf("%s is larger than %d bytes", name, MaxFile)
+		case !utf8.Valid(f[name]):
+			return fmt.Errorf("%s is not text in UTF-8", name)
 		}
 		total += len(f[name])
 	}
 	if total > MaxBytes || len(f) > MaxFiles {
-		return errTooLarge
+		return ErrTooLarge
 	}
 	if len(f) == 0 {
 		return errors.New("there is no policy in this folder")

@@ -13,7 +13,8 @@ import (
 // maxDiff bounds the diff that an event carries, in bytes; the files themselves stay in the store.
 const maxDiff = 64 << 10
 
-const appliedKind = "policy.applied"
+// AppliedKind is the kind of the event that a revision comes into force.
+const AppliedKind = "policy.applied"
 
 // detail is what an event about a revision says.
 type detail map[string]any
@@ -105,6 +106,6 @@ func (l *Live) reconcile(ctx context.Context) error {
 	if err == nil && v.Signature == e.Detail["signature"] && !v.ActivatedAt.IsZero() {
 		return nil
 	}
-	return l.append(ctx, identity.Principal{}, appliedKind, recorder.Lost, detail{"what": "policy", "number": e.Revision,
+	return l.append(ctx, identity.Principal{}, AppliedKind, recorder.Lost, detail{"what": "policy", "number": e.Revision,
 		"event": e.ID, "in_force": b.inForce, "why": "it was not stored before the gateway stopped"})
 }

@@ -195,6 +195,9 @@ func (l *Live) Current() Version { return l.book.Load().current() }
 // History lists every revision, newest first.
 func (l *Live) History() []Version { return l.book.Load().history() }
 
+// Open lists the revisions that may still come into force, oldest first.
+func (l *Live) Open() []Version { return l.book.Load().open() }
+
 // Get returns a revision with its files, checked against its signature. Number 0 is the one in force.
 func (l *Live) Get(ctx context.Context, number int) (Version, Files, error) {
 	b := l.book.Load()
@@ -241,13 +244,14 @@ func Load(fsys fs.FS, number int) (*policy.Revision, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := parseCommands(rev.Commands()); err != nil {
+	if err := ParseCommands(rev.Commands()); err != nil {
 		return nil, err
 	}
 	return rev, nil
 }
 
-func parseCommands(text []byte) error {
+// ParseCommands reads commands.yaml as the door does, for policy.CheckOptions.
+func ParseCommands(text []byte) error {
 	_, err := command.ParseCatalogue("commands.yaml", text)
 	return err
 }

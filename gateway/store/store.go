@@ -60,6 +60,17 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	return db, nil
 }
 
+// OpenForReading opens an existing database beside whoever writes to it, and changes nothing. Tables of another version are
+// not looked at.
+func OpenForReading(ctx context.Context, path string) (*DB, error) {
+	db := &DB{path: path}
+	var err error
+	if db.read, err = connect(path, 1, "mode=ro&_pragma=query_only(1)"); err != nil {
+		return nil, fmt.Errorf("opening the database: %w", err)
+	}
+	return db, nil
+}
+
 func (db *DB) open(ctx context.Context, fresh bool) error {
 	var err error
 	if db.write, err = connect(db.path, 1, "_txlock=immediate"); err != nil {

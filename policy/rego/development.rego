@@ -17,7 +17,7 @@ approval contains lib.approval(type) if input.cell == "approval"
 deny contains lib.never(type) if input.cell == "never"
 
 # Rules of your own go below; a reason is a sentence or lib.reason(id, table, en, ja). Try them with
-# `sekisho policy test`; SIGHUP puts a changed folder in force. For example:
+# `sekisho policy check` and `simulate`; `sekisho policy apply` puts them in force. For example:
 #
 #   approval contains "Changes to production need a second person." if {
 #       input.right == "write"
