@@ -13,7 +13,7 @@ import (
 )
 
 // quiet are the endings of operations that only look: allowed ones leave no event, refused ones do.
-var quiet = []string{".list", ".show", ".status", ".get", ".plan", "gateway.self.requests"}
+var quiet = []string{".list", ".show", ".status", ".get", ".plan", ".check", ".history", "gateway.self.requests"}
 
 // Act decides an operation on the gateway itself: gateway.noun.verb by staff, gateway.self.verb by anybody about
 // themselves. A *Refusal says no. What was allowed and is more than a look is on record before Act returns.

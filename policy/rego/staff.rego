@@ -51,6 +51,9 @@ roles := {
 		"gateway.break-glass.show",
 		"gateway.break-glass.end",
 		"gateway.break-glass.review",
+		"gateway.policy.explain",
+		"gateway.policy.history",
+		"gateway.policy.show",
 	},
 	"auditor": {
 		"gateway.audit.search",
@@ -60,6 +63,9 @@ roles := {
 		"gateway.break-glass.list",
 		"gateway.break-glass.show",
 		"gateway.break-glass.review",
+		"gateway.policy.explain",
+		"gateway.policy.history",
+		"gateway.policy.show",
 	},
 }
 

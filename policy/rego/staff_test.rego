@@ -44,6 +44,18 @@ test_an_auditor_only_looks if {
 	not may("auditor", "gateway.session.end")
 }
 
+test_who_looks_into_things_reads_the_policy_and_never_changes_it if {
+	every role in ["investigator", "auditor"] {
+		every verb in ["explain", "history", "show"] {
+			may(role, concat(".", ["gateway.policy", verb]))
+		}
+		every verb in ["plan", "apply", "confirm", "reject", "withdraw", "rollback", "simulate"] {
+			not may(role, concat(".", ["gateway.policy", verb]))
+		}
+	}
+	not may("approver", "gateway.policy.show")
+}
+
 test_a_star_stands_for_verbs_of_one_noun if {
 	may("admin", "gateway.session.watch")
 	not may("admin", "gateway.sessions.end")
