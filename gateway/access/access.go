@@ -56,6 +56,8 @@ type Door struct {
 	changes   atomic.Uint64                     // how many there were, so that a decision knows whether it is still the latest word
 	wake      chan struct{}                     // capacity 1; nudges the sweep
 
+	emergencies *emergencies
+
 	answering sync.Mutex // one approval answer at a time, so that the lease cache follows the store
 	filing    sync.Mutex // one request filed at a time, so that a repeated command finds the one it filed before
 
@@ -84,6 +86,8 @@ func New(cfg Config) (*Door, error) {
 		live:    make(map[string]*Session),
 		opening: make(map[string]int),
 		cutOffs: make(map[string]CutOff),
+
+		emergencies: newEmergencies(),
 	}
 	if _, err := d.currentCatalogue(); err != nil {
 		return nil, err
@@ -99,6 +103,9 @@ func New(cfg Config) (*Door, error) {
 	}
 	for _, c := range cuts {
 		d.cutOffs[c.Vendor] = c
+	}
+	if err := d.rebuildEmergencies(ctx); err != nil {
+		return nil, err
 	}
 	if err := d.closeLost(ctx); err != nil {
 		return nil, err
@@ -147,6 +154,7 @@ func (c *Config) complete() error {
 func (d *Door) Serve(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	defer d.keepStoring(ctx)()
 	for {
 		select {
 		case <-ctx.Done():
@@ -186,6 +194,7 @@ func (d *Door) nudge() {
 func (d *Door) sweep(ctx context.Context) {
 	changed := d.changed.Swap(false)
 	now := d.cfg.Now()
+	d.endOverdue(ctx)
 	for _, s := range d.snapshot() {
 		if changed || !now.Before(s.decidedUntil()) {
 			s.recheck(ctx)

@@ -101,7 +101,7 @@ func (s *Session) decide(ctx context.Context, c classified) ruling {
 	case ruled.Effect == policy.Deny:
 	case c.shut != nil:
 		ruled.refuse(*c.shut)
-	case c.action.Opaque && s.current().Opaque != directory.OpaqueExecute:
+	case c.action.Opaque && in.BreakGlass == nil && s.current().Opaque != directory.OpaqueExecute:
 		ruled.refuse(opaqueReason(c.why))
 	}
 	return ruled

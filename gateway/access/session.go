@@ -112,6 +112,9 @@ func connectOperation(protocol string) string {
 // within tells whether every vendor of the chain lists the target (C-5, V-6). The guardrail says the same again; here it
 // only keeps a stranger's target indistinguishable from one that does not exist.
 func within(in policy.Input, target string) bool {
+	if in.BreakGlass != nil {
+		return true
+	}
 	for _, v := range append([]policy.Vendor{in.Vendor}, in.Parents...) {
 		if !slices.Contains(v.Targets, target) {
 			return false
@@ -123,11 +126,13 @@ func within(in policy.Input, target string) bool {
 // input gathers everything a decision depends on; false when person, target or login is unknown or the certificate names
 // another vendor than the directory does.
 func (d *Door) input(p identity.Principal, target, login string, action policy.Action) (policy.Input, bool) {
-	in, ok := d.cfg.Directory.Current().Input(p.Person, target, login)
+	now := d.cfg.Now()
+	emergency := d.breakGlass(p, target, now)
+	in, ok := d.directoryInput(p, target, login, emergency != nil)
 	if !ok || in.Person.Vendor != p.Vendor {
 		return policy.Input{}, false
 	}
-	now := d.cfg.Now()
+	in.BreakGlass = emergency
 	in.Auth = policy.Auth{Kind: "human", Cert: policy.Cert{Serial: p.Serial, NotAfter: p.NotAfter},
 		MFA: policy.MFA{Method: p.MFA.Method, At: p.MFA.At, UV: p.MFA.UV}}
 	in.Source = policy.Source{IP: p.Source.Addr().Unmap()}
@@ -231,7 +236,7 @@ func (d *Door) openSession(ctx context.Context, req Request, target directory.Ta
 }
 
 func (s *Session) announce(ctx context.Context, r *ruling) error {
-	if err := s.door.cfg.Store.PutSession(ctx, s.record("", time.Time{})); err != nil {
+	if err := s.list(ctx, s.record("", time.Time{})); err != nil {
 		return fmt.Errorf("listing session %s: %w", s.id, err)
 	}
 	ev := s.event(recorder.ClassCommand, "session.open", recorder.OK, map[string]any{"protocol": s.protocol})
@@ -381,6 +386,7 @@ func (s *Session) Event(ctx context.Context, class recorder.Class, kind string, 
 }
 
 func (s *Session) event(class recorder.Class, kind string, outcome recorder.Outcome, detail map[string]any) recorder.Event {
+	detail = s.named(detail)
 	offset := s.offset().Milliseconds()
 	ev := recorder.Event{Class: class, Kind: kind, Outcome: outcome, Session: s.id, Target: s.target.Name, Login: s.login,
 		Enforced: s.Label(), OffsetMS: &offset, Detail: detail}
@@ -455,7 +461,7 @@ func (s *Session) closeBooks(reason string) {
 	if err := s.recordEnd(ctx, s.event(recorder.ClassCommand, "session.end", outcome, detail)); err != nil {
 		log.Error("recording the end failed", zap.Error(err))
 	}
-	if err := s.door.cfg.Store.PutSession(ctx, s.record(reason, ended)); err != nil {
+	if err := s.list(ctx, s.record(reason, ended)); err != nil {
 		log.Error("listing the end failed", zap.Error(err))
 	}
 }
@@ -481,6 +487,10 @@ func (s *Session) decidedUntil() time.Time {
 
 // recheck decides the session and everything running in it again and ends the session if any of it is no longer allowed.
 func (s *Session) recheck(ctx context.Context) {
+	if over := s.door.emergencyOver(s.principal); over != nil {
+		s.kill(over)
+		return
+	}
 	target := s.current()
 	if moved(s.target, target) {
 		s.kill(endedBy(s.door.unfounded(targetMoved)))
@@ -528,7 +538,7 @@ var targetMoved = policy.Reason{ID: "target_moved", EN: "The target's address or
 // connectAction is the act of opening the way to a target; as one of its administrators it needs that right.
 func connectAction(target directory.Target, login, protocol string) policy.Action {
 	action := policy.Action{Protocol: protocol, Operation: connectOperation(protocol)}
-	if target.AdminLogin(login) {
+	if administers(target, login) {
 		action.Needs = []policy.Need{{Right: policy.Admin, Resource: "login:" + login}}
 	}
 	return action

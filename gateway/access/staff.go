@@ -29,6 +29,9 @@ func (d *Door) Act(ctx context.Context, by identity.Principal, operation, resour
 		return d.refuseRuled(ctx, by, operation, resource, &r)
 	}
 	ruled := d.verdict(ctx, by, in)
+	if enlarges(&in) {
+		ruled.refuse(duringEmergency)
+	}
 	if ruled.Effect != policy.Allow {
 		return d.refuseRuled(ctx, by, operation, resource, &ruled)
 	}

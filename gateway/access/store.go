@@ -16,6 +16,8 @@ var (
 
 // Store keeps requests, leases and the list of sessions. Every method is one transaction.
 type Store interface {
+	EmergencyStore
+
 	PutRequest(ctx context.Context, r ApprovalRequest) error
 	Request(ctx context.Context, id string) (ApprovalRequest, error)
 	// Requests lists newest first; an empty status means every status.

@@ -40,11 +40,16 @@ type Pass struct {
 	ID          string // g-ULID
 	Person      string
 	Vendor      string
-	Certificate string // serial of the client certificate that declared it
-	Serial      string // of the SSH certificate made for it, "" for none
-	Fingerprint string // of that certificate's key
-	MFA         MFA
+	Certificate string    // serial of the client certificate that declared it
+	Serial      string    // of the SSH certificate made for it, "" for none
+	Fingerprint string    // of that certificate's key
+	ConfirmedAt time.Time // when, and by which model of key (AAGUID)
+	AAGUID      string
 	Until       time.Time
+}
+
+func (p Pass) mfa() MFA {
+	return MFA{Method: "webauthn", At: p.ConfirmedAt, UV: true, AAGUID: p.AAGUID, Purpose: purposeEmergency + p.ID}
 }
 
 // emergencies is what the registry remembers of break-glass. Its lock is taken after every other and never held while
@@ -177,7 +182,7 @@ func (r *Registry) passLogin(facts sshFacts, remote netip.Addr) (SSHLogin, error
 	}
 	r.noteSSH(facts.cert, Enrolment{Person: p.Person, CertSerial: p.Certificate})
 	return SSHLogin{
-		Principal: Principal{Person: p.Person, Vendor: p.Vendor, Serial: serial, MFA: p.MFA,
+		Principal: Principal{Person: p.Person, Vendor: p.Vendor, Serial: serial, MFA: p.mfa(),
 			NotAfter: time.Unix(int64(facts.cert.ValidBefore), 0).UTC(), Source: netip.AddrPortFrom(plainAddr(remote), 0)},
 		Fresh: true, Fingerprint: facts.fingerprint,
 	}, nil
