@@ -71,19 +71,7 @@ func answerRef(name, answer string) ast.Ref {
 
 // reach warns about rules that no decision ever comes to.
 func (c *checker) reach(compiler *ast.Compiler) {
-	reached := map[*ast.Rule]bool{}
-	next := asked(compiler)
-	for len(next) > 0 {
-		rule := next[len(next)-1]
-		next = next[:len(next)-1]
-		if reached[rule] {
-			continue
-		}
-		reached[rule] = true
-		for other := range compiler.Graph.Dependencies(rule) {
-			next = append(next, other.(*ast.Rule))
-		}
-	}
+	reached := closure(compiler, asked(compiler))
 	for _, module := range compiler.Modules {
 		c.unreached(module, reached)
 	}
