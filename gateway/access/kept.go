@@ -117,7 +117,7 @@ const maxContexts = 8192
 type contexts struct {
 	mu      sync.Mutex
 	day     string // UTC
-	written map[contextKey]struct{}
+	written map[contextKey]*writing
 }
 
 type contextKey struct {
@@ -125,21 +125,56 @@ type contextKey struct {
 	sum   [sha256.Size]byte
 }
 
-// has tells whether a context was written on that day.
-func (c *contexts) has(day string, key contextKey) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, ok := c.written[key]
-	return ok && c.day == day
+// writing is a context on its way into the log; err counts once done is closed.
+type writing struct {
+	done chan struct{}
+	err  error
 }
 
-func (c *contexts) add(day string, key contextKey) {
+// once has write called unless it was on that day, and returns when somebody's write has succeeded.
+func (c *contexts) once(ctx context.Context, day string, key contextKey, write func() error) error {
+	for {
+		w, mine := c.claim(day, key)
+		if mine {
+			w.err = write()
+			if w.err != nil {
+				c.forget(key, w)
+			}
+			close(w.done)
+			return w.err
+		}
+		select {
+		case <-w.done:
+			if w.err == nil {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// claim finds who writes a context; the caller does if nobody else has begun to.
+func (c *contexts) claim(day string, key contextKey) (w *writing, mine bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.day != day || len(c.written) >= maxContexts {
-		c.day, c.written = day, map[contextKey]struct{}{}
+		c.day, c.written = day, map[contextKey]*writing{}
 	}
-	c.written[key] = struct{}{}
+	if w, ok := c.written[key]; ok {
+		return w, false
+	}
+	w = &writing{done: make(chan struct{})}
+	c.written[key] = w
+	return w, true
+}
+
+func (c *contexts) forget(key contextKey, w *writing) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.written[key] == w {
+		delete(c.written, key)
+	}
 }
 
 // append puts an event on record with the ruling it stands for: its id, its revision and, when there is one, its input.
@@ -167,15 +202,15 @@ func (d *Door) contextFor(ctx context.Context, ev *recorder.Event, in *policy.In
 	key := contextKey{ev.Class, sha256.Sum256(object)}
 	ref := "sha256:" + hex.EncodeToString(key.sum[:])
 	day := d.cfg.Now().UTC().Format(time.DateOnly)
-	if d.contexts.has(day, key) {
-		return ref, nil
-	}
 	described := recorder.Event{Class: ev.Class, Kind: audit.KindContext, Outcome: recorder.OK, Person: ev.Person, Vendor: ev.Vendor,
 		Chain: ev.Chain, Target: ev.Target, Login: ev.Login, Source: ev.Source,
 		Detail: map[string]any{"context": object, "sha256": ref}}
-	if _, err := d.cfg.Audit.Append(ctx, described); err != nil {
+	err = d.contexts.once(ctx, day, key, func() error {
+		_, err := d.cfg.Audit.Append(ctx, described)
+		return err
+	})
+	if err != nil {
 		return "", fmt.Errorf("recording the context of a decision: %w", err)
 	}
-	d.contexts.add(day, key)
 	return ref, nil
 }

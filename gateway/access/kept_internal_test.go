@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,15 +46,7 @@ func keeper(t testing.TB, now func() time.Time) *Door {
 // past reads everything on record back.
 func (d *Door) past(t testing.TB, since, until time.Time) []policy.Kept {
 	t.Helper()
-	h := &history{since: since, until: until}
-	for _, class := range recorder.Classes {
-		r, err := d.cfg.Audit.Read(class, since.Add(-contextAge))
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.total += r.Size()
-		h.readings = append(h.readings, r)
-	}
+	h := d.everything(t, since, until)
 	var all []policy.Kept
 	for batch, err := range h.all(context.Background()) {
 		if err != nil {
@@ -64,6 +58,15 @@ func (d *Door) past(t testing.TB, since, until time.Time) []policy.Kept {
 		t.Errorf("progress ended at %d of %d bytes", h.done.Load(), h.total)
 	}
 	return all
+}
+
+func (d *Door) everything(t testing.TB, since, until time.Time) *history {
+	t.Helper()
+	h, err := d.history(since, until)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
 }
 
 // maker makes inputs in which anything may be set or missing.
@@ -251,7 +254,7 @@ func TestWhatWasDecidedIsRebuiltExactly(t *testing.T) {
 			}
 			var kept policy.Kept
 			for _, class := range recorder.Classes {
-				k, caps, err := d.keptIn(t.Context(), class, span{}, id)
+				k, caps, err := d.keptIn(t.Context(), class, stretch{}, id)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -339,5 +342,53 @@ func TestHistoryOfADayNeedsOnlyThatDayAndTheOneBefore(t *testing.T) {
 	defer whole.Close()
 	if reading.Size() >= whole.Size()/2 {
 		t.Errorf("%d bytes of %d were read for two days of ten", reading.Size(), whole.Size())
+	}
+}
+
+func FuzzKeptInput(f *testing.F) {
+	m := maker{rand.New(rand.NewPCG(7, 8))}
+	for range 50 {
+		in := m.input()
+		r := ruling{Decision: policy.Decision{Effect: policy.Allow}, input: &in}
+		object, err := r.keptInput("sha256:00")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add([]byte(object))
+	}
+	f.Fuzz(func(t *testing.T, object []byte) {
+		var full keptInput
+		if json.Unmarshal(object, &full) != nil {
+			return
+		}
+		if again, err := compactJSON(full); err != nil || string(again) != string(object) {
+			return // not as the door writes it
+		}
+		var dec decoder
+		if quick, ok := dec.cut(object); ok && !reflect.DeepEqual(plain(quick), plain(full)) {
+			t.Fatalf("%s: quick %+v, full %+v", object, quick, full)
+		}
+	})
+}
+
+func TestManyWhoNeedOneContextWriteItOnce(t *testing.T) {
+	d := keeper(t, time.Now)
+	in := maker{rand.New(rand.NewPCG(9, 10))}.input()
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			r := ruling{Decision: policy.Decision{ID: newID("d-"), Effect: policy.Allow}, input: &in}
+			if err := d.append(context.Background(), recorder.Event{Class: recorder.ClassCommand, Kind: "x", Outcome: recorder.OK}, &r); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	n := 0
+	for range d.cfg.Audit.Search(t.Context(), audit.Query{Kind: audit.KindContext}) {
+		n++
+	}
+	if n != 1 {
+		t.Errorf("%d contexts", n)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -35,17 +36,25 @@ func (d *Door) History(ctx context.Context, by identity.Principal, since, until 
 	if until.IsZero() {
 		until = d.cfg.Now()
 	}
+	h, err := d.history(since, until)
+	if err != nil {
+		return nil, nil, err
+	}
+	return h.all(ctx), func() (int64, int64) { return h.done.Load(), h.total }, nil
+}
+
+func (d *Door) history(since, until time.Time) (*history, error) {
 	h := &history{since: since, until: until}
 	for _, class := range recorder.Classes {
 		r, err := d.cfg.Audit.Read(class, since.Add(-contextAge))
 		if err != nil {
 			h.close()
-			return nil, nil, err
+			return nil, err
 		}
 		h.total += r.Size()
 		h.readings = append(h.readings, r)
 	}
-	return h.all(ctx), func() (int64, int64) { return h.done.Load(), h.total }, nil
+	return h, nil
 }
 
 // history reads what stands in the log of every class.
@@ -313,8 +322,8 @@ func (dec *decoder) action(object []byte) (policy.Action, bool) {
 	if a, ok := dec.actions[string(object)]; ok {
 		return a, true
 	}
-	var a policy.Action
-	if err := json.Unmarshal(object, &a); err != nil {
+	a, ok := cutAction(object)
+	if !ok && json.Unmarshal(object, &a) != nil {
 		return a, false
 	}
 	if dec.actions == nil || dec.size > maxRemembered {
@@ -323,6 +332,36 @@ func (dec *decoder) action(object []byte) (policy.Action, bool) {
 	dec.actions[string(object)] = a
 	dec.size += len(object)
 	return a, true
+}
+
+// cutAction reads an action written as the door writes it, in which nothing had to be escaped.
+func cutAction(object []byte) (a policy.Action, ok bool) {
+	if bytes.IndexByte(object, '\\') >= 0 {
+		return a, false
+	}
+	text := string(object) // which the action's strings share
+	next := func(begin, end string) (part string) {
+		rest, found := strings.CutPrefix(text, begin)
+		if !found {
+			return ""
+		}
+		part, text, _ = strings.Cut(rest, end)
+		return part
+	}
+	a.Protocol = next(`{"protocol":"`, `"`)
+	a.Operation = next(`,"operation":"`, `"`)
+	a.Command = next(`,"command":"`, `"`)
+	a.Opaque = next(`,"opaque":`, `e`) == "tru"
+	if rest, found := strings.CutPrefix(text, `,"needs":[`); found {
+		text = "," + rest
+		for strings.HasPrefix(text, `,{"right":"`) {
+			n := policy.Need{Right: policy.Right(next(`,{"right":"`, `"`))}
+			n.Resource = next(`,"resource":"`, `"}`)
+			a.Needs = append(a.Needs, n)
+		}
+		next(`]`, ``)
+	}
+	return a, text == "}"
 }
 
 // KeptDecision returns one decision of the past and, where something other than policy refused it (Capped), the ids of the
@@ -336,9 +375,9 @@ func (d *Door) KeptDecision(ctx context.Context, by identity.Principal, id strin
 		return policy.Kept{}, nil, fmt.Errorf("%q is no decision id, d- and 26 characters: %w", legible(id, 64), ErrNotFound)
 	}
 	// An event follows its decision within seconds, so a look around that time finds it; the clock may have been set, though.
-	for _, span := range []span{{at.Add(-lookBefore), at.Add(lookAfter)}, {}} {
+	for _, within := range []stretch{{at.Add(-lookBefore), at.Add(lookAfter)}, {}} {
 		for _, class := range recorder.Classes {
-			kept, caps, err := d.keptIn(ctx, class, span, id)
+			kept, caps, err := d.keptIn(ctx, class, within, id)
 			if err != nil || kept.ID != "" {
 				return kept, caps, err
 			}
@@ -354,8 +393,8 @@ const (
 	lookAfter  = 10 * time.Minute
 )
 
-// span is a stretch of time; zero times do not limit it.
-type span struct{ since, until time.Time }
+// stretch is a stretch of time; zero times do not limit it.
+type stretch struct{ since, until time.Time }
 
 // decidedAt is the time in a decision's id.
 func decidedAt(id string) (time.Time, error) {
@@ -367,7 +406,7 @@ func decidedAt(id string) (time.Time, error) {
 }
 
 // keptIn looks for a decision in one class; the zero Kept when it is not there.
-func (d *Door) keptIn(ctx context.Context, class recorder.Class, within span, id string) (policy.Kept, []string, error) {
+func (d *Door) keptIn(ctx context.Context, class recorder.Class, within stretch, id string) (policy.Kept, []string, error) {
 	var dec decoder
 	var e entry
 	var caps []string
@@ -400,7 +439,7 @@ func (d *Door) keptIn(ctx context.Context, class recorder.Class, within span, id
 func (d *Door) context(ctx context.Context, class recorder.Class, at time.Time, ref string) (*keptContext, error) {
 	var dec decoder
 	var e entry
-	for _, within := range []span{{since: at.Add(-contextAge)}, {}} {
+	for _, within := range []stretch{{since: at.Add(-contextAge)}, {}} {
 		err := d.scan(ctx, class, within, []byte(`"sha256":"`+ref+`"`), func(line audit.Decided) (bool, error) {
 			if line.Ref != ref {
 				return false, nil
@@ -415,7 +454,7 @@ func (d *Door) context(ctx context.Context, class recorder.Class, at time.Time, 
 }
 
 // scan hands the decisions and contexts in whose lines mark stands to take until that has what it wants.
-func (d *Door) scan(ctx context.Context, class recorder.Class, within span, mark []byte, take func(audit.Decided) (bool, error)) error {
+func (d *Door) scan(ctx context.Context, class recorder.Class, within stretch, mark []byte, take func(audit.Decided) (bool, error)) error {
 	r, err := d.cfg.Audit.Read(class, within.since)
 	if err != nil {
 		return err

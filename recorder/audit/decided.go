@@ -13,18 +13,20 @@ import (
 // Decided is what an event says about the decision it stands for, or the context that such events name. The bytes are those
 // of the line.
 type Decided struct {
-	At       time.Time // of a context only
-	Kind     string    // of a context only
-	ID       []byte    // d-…
-	Session  []byte    // s-…, empty for what is no part of a session
+	ID       []byte // d-…
+	Session  []byte // s-…, empty for what is no part of a session
 	Revision int
-	Input    []byte // JSON, nil for a context
-	Context  []byte // JSON of a context
-	Ref      string // the context's name, sha256:HEX
+	Input    []byte // JSON; nil for a context
+
+	// Of a context only.
+	At      time.Time
+	Context []byte // JSON
+	Ref     string // its name, sha256:HEX
 }
 
 var (
 	contextMark = []byte(`,"kind":"` + KindContext + `",`)
+	detailMark  = []byte(`,"detail":`)
 	inputMark   = []byte(`,"input":{`)
 )
 
@@ -42,25 +44,32 @@ func DecidedIn(block []byte) iter.Seq2[Decided, error] {
 	}
 }
 
+// decidedIn looks for the marks in the order in which they stand in a line (headOf).
 func decidedIn(line []byte) (Decided, bool, error) {
-	if _, input, ok := bytes.Cut(line, inputMark); ok {
-		d, err := inputOf(line, input)
+	head, tail := line, line
+	if at := bytes.Index(line, detailMark); at >= 0 {
+		head, tail = line[:at], line[at:]
+	}
+	if at := bytes.Index(tail, inputMark); at >= 0 {
+		at += len(line) - len(tail)
+		d, err := inputOf(line, head[:min(len(head), at)], line[at+len(inputMark)-1:len(line)-1])
 		return d, d.Input != nil, err
 	}
-	if bytes.Contains(headOf(line), contextMark) {
-		d, err := readContext(line)
+	if bytes.Contains(head, contextMark) {
+		d, err := contextOf(line, head, tail)
 		return d, true, err
 	}
 	return Decided{}, false, nil
 }
 
-// inputOf takes an event apart whose last field seems to be the input that begins before rest. What is unusual is parsed.
-func inputOf(line, rest []byte) (Decided, error) {
-	head, input := headOf(line), line[len(line)-len(rest)-1:len(line)-1]
+// inputOf takes an event apart whose last field seems to be input. What is unusual is parsed.
+func inputOf(line, head, input []byte) (Decided, error) {
 	if bytes.IndexByte(head, '\\') >= 0 || !isObject(input) || line[len(line)-1] != '}' {
 		return parseDecided(line)
 	}
-	d := Decided{ID: bytesField(head, `,"decision":"`), Session: bytesField(head, `,"session":"`), Input: input}
+	d := Decided{Input: input}
+	d.Session, head = field(head, `,"session":"`)
+	d.ID, head = field(head, `,"decision":"`)
 	_, digits, _ := bytes.Cut(head, []byte(`,"revision":`))
 	for _, c := range digits {
 		if c < '0' || c > '9' {
@@ -69,6 +78,16 @@ func inputOf(line, rest []byte) (Decided, error) {
 		d.Revision = d.Revision*10 + int(c-'0')
 	}
 	return d, nil
+}
+
+// field cuts a field's text out of a head, and returns what follows it.
+func field(head []byte, key string) (text, rest []byte) {
+	_, after, ok := bytes.Cut(head, []byte(key))
+	if !ok {
+		return nil, head
+	}
+	text, rest, _ = bytes.Cut(after, []byte{'"'})
+	return text, rest
 }
 
 // isObject tells whether b, a piece of a JSON object's text that begins at a brace, is one object and nothing after it.
@@ -93,15 +112,6 @@ func isObject(b []byte) bool {
 	return false
 }
 
-// bytesField is textField without a copy.
-func bytesField(b []byte, key string) []byte {
-	_, rest, ok := bytes.Cut(b, []byte(key))
-	if !ok {
-		return nil
-	}
-	return rest[:max(bytes.IndexByte(rest, '"'), 0)]
-}
-
 func parseDecided(line []byte) (Decided, error) {
 	var e struct {
 		Decision string          `json:"decision"`
@@ -115,10 +125,21 @@ func parseDecided(line []byte) (Decided, error) {
 	return Decided{ID: []byte(e.Decision), Session: []byte(e.Session), Revision: e.Revision, Input: e.Input}, nil
 }
 
-func readContext(line []byte) (Decided, error) {
+// contextOf takes a context's event apart and checks that it is what its name says.
+func contextOf(line, head, tail []byte) (Decided, error) {
+	at, err := time.Parse(time.RFC3339Nano, textField(head, `,"at":"`))
+	if err != nil {
+		return Decided{}, fmt.Errorf("a line of the audit log: %w", err)
+	}
+	if object, ok := bytes.CutPrefix(tail, []byte(`,"detail":{"context":`)); ok {
+		if end := bytes.LastIndex(object, []byte(`,"sha256":"`)); end >= 0 {
+			d := Decided{At: at, Context: object[:end], Ref: textField(object[end:], `,"sha256":"`)}
+			if d.Ref == nameOf(d.Context) {
+				return d, nil
+			}
+		}
+	}
 	var e struct {
-		At     time.Time `json:"at"`
-		Kind   string    `json:"kind"`
 		Detail struct {
 			Context json.RawMessage `json:"context"`
 			Ref     string          `json:"sha256"`
@@ -127,9 +148,14 @@ func readContext(line []byte) (Decided, error) {
 	if err := json.Unmarshal(line, &e); err != nil {
 		return Decided{}, fmt.Errorf("a line of the audit log: %w", err)
 	}
-	sum := sha256.Sum256(e.Detail.Context)
-	if e.Detail.Ref != "sha256:"+hex.EncodeToString(sum[:]) {
+	if e.Detail.Ref != nameOf(e.Detail.Context) {
 		return Decided{}, fmt.Errorf("the context %s is not what its name says: %w", e.Detail.Ref, ErrCorrupted)
 	}
-	return Decided{At: e.At, Kind: e.Kind, Context: e.Detail.Context, Ref: e.Detail.Ref}, nil
+	return Decided{At: at, Context: e.Detail.Context, Ref: e.Detail.Ref}, nil
+}
+
+// nameOf is the name of a context.
+func nameOf(object []byte) string {
+	sum := sha256.Sum256(object)
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
