@@ -33,6 +33,11 @@ const wild = "$`*?[{~\\"
 var otherName = regexp.MustCompile(`^/proc/[^/]+/(?:task/[^/]+/)?(?:root|cwd|exe|fd|map_files)(?:/|$)|^/dev/fd/|^/proc/kcore$|` +
 	`^/dev/(?:mem|kmem|(?:sd|hd|vd|xvd|nvme|mmcblk|dm-|md|loop|disk/|mapper/|block/)[^/]*)(?:/|$)`)
 
+// mayBeOther tells cheaply most paths apart from those that otherName is about.
+func mayBeOther(clean string) bool {
+	return strings.HasPrefix(clean, "/proc/") || strings.HasPrefix(clean, "/dev/")
+}
+
 // pathOf finds the path of a read, write or delete: the resource itself or, for HTTP, what follows the method.
 func pathOf(protocol string, n Need) resourcePath {
 	if n.Right != Read && n.Right != Write && n.Right != Delete && protocol != "https" {
@@ -50,7 +55,7 @@ func pathOf(protocol string, n Need) resourcePath {
 		return resourcePath{unknown: true}
 	}
 	clean := path.Clean(p)
-	if clean == ".." || strings.HasPrefix(clean, "../") || otherName.MatchString(clean) {
+	if clean == ".." || strings.HasPrefix(clean, "../") || mayBeOther(clean) && otherName.MatchString(clean) {
 		return resourcePath{unknown: true}
 	}
 	return resourcePath{clean: clean}

@@ -12,29 +12,49 @@ import (
 
 // Limits of a judge's memory.
 const (
-	judgeAnswers = 1 << 18
+	judgeAnswers = 1 << 17
+	judgeCells   = 1 << 14 // of one standing
 	judgeClocks  = 1 << 12
 )
 
 // judge decides the past under one revision, many times a second: what the rules say is remembered by exactly those inputs
 // that they read. It says what an Engine would say and belongs to one goroutine.
 type judge struct {
-	revision *Revision
-	guard    []part            // what the guardrail reads
-	parts    map[string][]part // what guardrail and vendor type read
-	clocks   []*clock          // by the time they begin
-	answers  map[string]*answer
-	links    []link // of the decision at hand
-	bounds   []Obligations
-	key      []byte
+	revision  *Revision
+	packages  map[string]*opinions // the guardrail and every type, by name
+	standings map[subject]*standing
+	classes   map[string]*standing // by what tells subjects apart
+	clocks    []*clock             // by the time they begin
+	links     []link               // of the decision at hand
+	standing  []*standing          // of its links
+	key       []byte
 }
 
-// answer is what guardrail and vendor type say about one need of one vendor.
-type answer struct {
-	effect         Effect
-	deny, approval []Reason
-	fault          error
+// opinions is what one package said, by the inputs that it reads.
+type opinions struct {
+	parts []part
+	said  map[string]*answer
 }
+
+// answer is what one package says about one need of one vendor.
+type answer struct {
+	opinion
+	effect Effect
+	fault  error
+}
+
+// standing is what the matrix says about subjects that the same overrides select.
+type standing struct {
+	obligations Obligations
+	cells       map[cellKey]cellValue
+}
+
+type cellKey struct {
+	right Right
+	path  resourcePath
+}
+
+type cellValue struct{ cell, override string }
 
 // ruling is a decision about the past.
 type ruling struct {
@@ -45,18 +65,14 @@ type ruling struct {
 }
 
 func newJudge(r *Revision) *judge {
-	j := &judge{revision: r, parts: map[string][]part{}, answers: map[string]*answer{}}
-	var guard []*ast.Rule
-	for _, name := range answers {
-		guard = append(guard, r.compiler.GetRulesExact(answerRef(guardrailPackage, name))...)
-	}
-	j.guard = partsOf(inputsRead(r.compiler, guard))
-	for _, name := range append([]string{staffType}, VendorTypes...) {
-		rules := slices.Clone(guard)
+	j := &judge{revision: r, packages: map[string]*opinions{}, standings: map[subject]*standing{},
+		classes: map[string]*standing{}}
+	for _, name := range askedPackages() {
+		var rules []*ast.Rule
 		for _, answer := range answers {
 			rules = append(rules, r.compiler.GetRulesExact(answerRef(name, answer))...)
 		}
-		j.parts[name] = partsOf(inputsRead(r.compiler, rules))
+		j.packages[name] = &opinions{parts: partsOf(inputsRead(r.compiler, rules)), said: map[string]*answer{}}
 	}
 	return j
 }
@@ -64,20 +80,15 @@ func newJudge(r *Revision) *judge {
 // decide is what Engine.Decide says about in at a moment, without ends and leases' names.
 func (j *judge) decide(ctx context.Context, in *Input, now time.Time) ruling {
 	if in.refusal() != nil {
-		return ruling{}
+		return ruling{need: -1}
 	}
 	c := j.clockAt(now)
-	e := &ends{now: now, next: now}
-	j.link(in, c, e)
+	j.link(in, now, c)
 	r := ruling{effect: Allow, need: -1}
 	for i, need := range needsOf(in) {
-		effect := Allow
-		for l := range j.links {
-			a := j.ask(ctx, in, &j.links[l], need, c)
-			if a.fault != nil {
-				return ruling{fault: a.fault}
-			}
-			effect = min(effect, a.effect)
+		effect, fault := j.need(ctx, in, need, c)
+		if fault != nil {
+			return ruling{need: -1, fault: fault}
 		}
 		if effect == Approval && len(in.Action.Needs) > 0 {
 			if _, ok := raise(in.Leases, in.Person.ID, in.Target.Name, need, now); ok {
@@ -87,14 +98,35 @@ func (j *judge) decide(ctx context.Context, in *Input, now time.Time) ruling {
 		if effect < r.effect {
 			r.effect, r.need = effect, i
 		}
+		if effect == Deny {
+			break
+		}
 	}
-	for _, bound := range j.bounds {
-		r.obligations = r.obligations.and(bound)
+	for _, s := range j.standing {
+		r.obligations = r.obligations.and(s.obligations)
 	}
 	return r
 }
 
-// reasons are why a ruling was no allow: as Engine.Decide words them.
+// need is the least of what guardrail and vendor type say to every vendor of the chain.
+func (j *judge) need(ctx context.Context, in *Input, need Need, c *clock) (Effect, error) {
+	least := Allow
+	for l := range j.links {
+		q := j.asking(in, l, need, c)
+		for _, name := range q.packages() {
+			a := j.say(ctx, name, &q)
+			if a.fault != nil {
+				return Deny, a.fault
+			}
+			if least = min(least, a.effect); least == Deny {
+				return Deny, nil
+			}
+		}
+	}
+	return least, nil
+}
+
+// reasons are why a ruling was no allow: as Engine.Decide words them for the need that counts.
 func (j *judge) reasons(ctx context.Context, in *Input, now time.Time, r ruling) []Reason {
 	if refused := in.refusal(); refused != nil {
 		return []Reason{*refused}
@@ -106,14 +138,20 @@ func (j *judge) reasons(ctx context.Context, in *Input, now time.Time, r ruling)
 		return nil
 	}
 	c := j.clockAt(now)
-	j.link(in, c, &ends{now: now, next: now})
+	j.link(in, now, c)
 	var list []Reason
 	for l := range j.links {
-		a := j.ask(ctx, in, &j.links[l], needsOf(in)[r.need], c)
-		if r.effect == Deny {
-			list = j.links[l].append(list, a.deny)
-		} else {
-			list = j.links[l].append(list, a.approval)
+		q := j.asking(in, l, needsOf(in)[r.need], c)
+		for _, name := range q.packages() {
+			a := j.say(ctx, name, &q)
+			if a.fault != nil {
+				return []Reason{reasonError}
+			}
+			if r.effect == Deny {
+				list = j.links[l].append(list, a.deny)
+			} else {
+				list = j.links[l].append(list, a.approval)
+			}
 		}
 	}
 	if len(list) == 0 {
@@ -123,71 +161,101 @@ func (j *judge) reasons(ctx context.Context, in *Input, now time.Time, r ruling)
 }
 
 // link finds out about the vendors of the chain.
-func (j *judge) link(in *Input, c *clock, e *ends) {
-	j.links, j.bounds = j.links[:0], j.bounds[:0]
+func (j *judge) link(in *Input, now time.Time, c *clock) {
+	e := &ends{now: now, next: now}
+	j.links, j.standing = j.links[:0], j.standing[:0]
 	for i := -1; i < len(in.Parents); i++ {
 		v := &in.Vendor
 		if i >= 0 {
 			v = &in.Parents[i]
 		}
-		bound := j.revision.matrix.obligationsFor(subject{v.Type, v.ID, in.Target.Name})
-		j.bounds = append(j.bounds, bound)
-		j.links = append(j.links, link{vendor: v, own: i < 0, facts: factsOf(in, v, bound.MFAMaxAge, c, e)})
+		s := j.standingOf(subject{v.Type, v.ID, in.Target.Name})
+		j.standing = append(j.standing, s)
+		j.links = append(j.links, link{vendor: v, own: i < 0, facts: factsOf(in, v, s.obligations.MFAMaxAge, c, e)})
 	}
 }
 
-// ask puts one need of one vendor to the rules, or remembers what they said.
-func (j *judge) ask(ctx context.Context, in *Input, l *link, need Need, c *clock) *answer {
-	q := asking{in: in, link: l, need: need, windows: c}
+// standingOf finds what the matrix says about a subject: the same for all of a type that the same overrides select.
+func (j *judge) standingOf(who subject) *standing {
+	if s := j.standings[who]; s != nil {
+		return s
+	}
+	class := appendTexts(nil, who.vendorType)
+	for i := range j.revision.matrix.overrides {
+		class = appendFlags(class, j.revision.matrix.overrides[i].selects(who))
+	}
+	s := j.classes[string(class)]
+	if s == nil {
+		s = &standing{obligations: j.revision.matrix.obligationsFor(who), cells: map[cellKey]cellValue{}}
+		j.classes[string(class)] = s
+	}
+	if len(j.standings) >= judgeAnswers {
+		clear(j.standings)
+	}
+	j.standings[who] = s
+	return s
+}
+
+// asking prepares a question to one vendor of the chain.
+func (j *judge) asking(in *Input, l int, need Need, c *clock) asking {
+	q := asking{in: in, link: &j.links[l], need: need, windows: c}
 	if need != (Need{}) {
 		q.path = pathOf(in.Action.Protocol, need)
 	}
-	set, by := j.revision.matrix.cellFor(subject{l.vendor.Type, l.vendor.ID, in.Target.Name}, need.Right, q.path)
-	q.cell, q.override = set.String(), by
-	guardOnly := need == (Need{}) || !in.staff() && selfService(in.Action.Operation)
-	parts := j.guard
-	j.key = append(j.key[:0], 0)
-	if !guardOnly {
-		parts = j.parts[l.vendor.Type]
-		j.key = appendTexts(j.key[:0], l.vendor.Type)
+	cells, key := j.standing[l].cells, cellKey{need.Right, q.path}
+	value, ok := cells[key]
+	if !ok {
+		set, by := j.revision.matrix.cellFor(subject{q.link.vendor.Type, q.link.vendor.ID, in.Target.Name}, need.Right, q.path)
+		value = cellValue{set.String(), by}
+		if len(cells) >= judgeCells {
+			clear(cells)
+		}
+		cells[key] = value
 	}
-	for _, p := range parts {
-		j.key = p(j.key, &q)
+	q.cellValue = value
+	return q
+}
+
+// say puts a question to one package, or remembers what it said.
+func (j *judge) say(ctx context.Context, name string, q *asking) *answer {
+	o := j.packages[name]
+	j.key = j.key[:0]
+	for _, p := range o.parts {
+		j.key = p(j.key, q)
 	}
-	if known := j.answers[string(j.key)]; known != nil {
+	if known := o.said[string(j.key)]; known != nil {
 		return known
 	}
-	a := j.evaluate(ctx, &q, guardOnly)
+	a := j.evaluate(ctx, name, q)
 	if ctx.Err() == nil {
-		if len(j.answers) >= judgeAnswers {
-			clear(j.answers)
+		if len(o.said) >= judgeAnswers {
+			clear(o.said)
 		}
-		j.answers[string(j.key)] = a
+		o.said[string(j.key)] = a
 	}
 	return a
 }
 
-func (j *judge) evaluate(ctx context.Context, q *asking, guardOnly bool) (a *answer) {
+// evaluate asks the rules. A type's program asks the guardrail, too.
+func (j *judge) evaluate(ctx context.Context, name string, q *asking) (a *answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			a = &answer{fault: fmt.Errorf("panic while deciding: %v", p)}
 		}
 	}()
 	program := j.revision.guard
-	if !guardOnly {
-		program = j.revision.programs[q.link.vendor.Type]
+	if name != guardrailPackage {
+		program = j.revision.programs[name]
 	}
 	v, err := program.run(ctx, newDocument(q.in, q.windows).input(question{vendor: q.link.vendor, own: q.link.own,
 		facts: &q.link.facts, need: q.need, path: q.path.String(), cell: q.cell, override: q.override}))
 	if err != nil {
 		return &answer{fault: err}
 	}
-	a = &answer{effect: v.guard.effect(), deny: v.guard.deny, approval: v.guard.approval}
-	if !guardOnly {
-		a.effect = min(a.effect, v.kind.effect())
-		a.deny, a.approval = append(a.deny, v.kind.deny...), append(a.approval, v.kind.approval...)
+	if name != guardrailPackage {
+		return &answer{opinion: v.kind, effect: v.kind.effect()}
 	}
-	return a
+	return &answer{opinion: v.guard, effect: v.guard.effect()}
 }
 
 // clockAt reads all windows, which is needed again only when one opens or closes.
@@ -206,13 +274,32 @@ func (j *judge) clockAt(now time.Time) *clock {
 
 // asking is one question to the rules.
 type asking struct {
-	in             *Input
-	link           *link
-	need           Need
-	path           resourcePath
-	cell, override string
-	windows        *clock
+	in      *Input
+	link    *link
+	need    Need
+	path    resourcePath
+	windows *clock
+	cellValue
 }
+
+// packages are those that are asked: the guardrail alone about connecting and about self-service.
+func (q *asking) packages() []string {
+	if q.need == (Need{}) || !q.in.staff() && selfService(q.in.Action.Operation) {
+		return guardrailOnly
+	}
+	return guardrailAnd[q.link.vendor.Type]
+}
+
+var (
+	guardrailOnly = []string{guardrailPackage}
+	guardrailAnd  = func() map[string][]string {
+		all := map[string][]string{}
+		for _, name := range askedPackages()[1:] {
+			all[name] = []string{guardrailPackage, name}
+		}
+		return all
+	}()
+)
 
 // part writes one part of a question's document into a key, so that no two values look alike.
 type part func(key []byte, q *asking) []byte
