@@ -134,8 +134,8 @@ func web() []recorder.Entry {
 		entry(11, 2, recorder.KindExchange, streamed), part, part,
 		entry(14, 2, recorder.KindExchange, done),
 		entry(20, 3, recorder.KindExchange, recorder.Exchange{Method: "DELETE", URL: "https://orders.test/orders/1", Status: 403}),
-		entry(21, 3, recorder.KindDecided, map[string]any{"id": "d-1", "effect": "deny",
-			"reasons": []map[string]string{{"en": "Consulting vendors may never delete (M-4)."}}}),
+		entry(21, 3, recorder.KindDecided, map[string]any{"decision": map[string]any{"id": "d-1", "effect": "deny",
+			"reasons": []map[string]string{{"en": "Consulting vendors may never delete (M-4)."}}}}),
 	}
 }
 

@@ -166,14 +166,21 @@ func exchangeNote(data []byte) string {
 
 // decisionNote names what was not allowed; what was shows by itself.
 func decisionNote(data []byte) string {
-	var d struct {
+	type decision struct {
 		ID      string `json:"id"`
 		Effect  string `json:"effect"`
 		Reasons []struct {
 			EN string `json:"en"`
 		} `json:"reasons"`
 	}
-	if json.Unmarshal(data, &d) != nil || d.Effect == "allow" || d.Effect == "" {
+	var entry struct {
+		Decision decision `json:"decision"`
+	}
+	if json.Unmarshal(data, &entry) != nil {
+		return ""
+	}
+	d := entry.Decision
+	if d.Effect == "allow" || d.Effect == "" {
 		return ""
 	}
 	words := fmt.Sprintf("decided: %s (%s)", d.Effect, d.ID)
