@@ -63,10 +63,12 @@ type Door struct {
 
 	contexts contexts // of decisions on record
 
+	due atomic.Int64 // when the waiting requests are to be looked at, Unix nanoseconds; 0: at once
+
 	mu      sync.RWMutex // guards the fields below; never held while calling policy, store, recorder or audit
 	live    map[string]*Session
 	opening map[string]int // sessions being opened or live, per person
-	leases  []policy.Lease
+	leases  leaseIndex
 	cutOffs map[string]CutOff
 }
 
@@ -164,6 +166,7 @@ func (d *Door) Serve(ctx context.Context) error {
 		case <-d.wake:
 		}
 		d.sweep(ctx)
+		d.attend(ctx)
 	}
 }
 

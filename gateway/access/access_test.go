@@ -445,16 +445,16 @@ func TestAnApprovalBecomesALeaseForThatOperationOnly(t *testing.T) {
 	}
 	var refusal *access.Refusal
 	for who, want := range map[string]string{"hanako": "herself", "taro": "her colleague", "ren": "no approver", "nao": "not an approver of this vendor"} {
-		if _, err := h.door.Approve(t.Context(), h.as(who), first.Request, 10, ""); !errors.As(err, &refusal) {
+		if _, err := h.door.Approve(t.Context(), h.as(who), first.Request, access.Consent{Minutes: 10}); !errors.As(err, &refusal) {
 			t.Errorf("%s (%s) approved: %v", who, want, err)
 		}
 	}
-	leases, err := h.door.Approve(t.Context(), h.as("mika"), first.Request, 10, "change 42")
+	leases, err := h.door.Approve(t.Context(), h.as("mika"), first.Request, access.Consent{Minutes: 10, Reason: "change 42"})
 	check(t, err)
 	if len(leases) != 1 || leases[0].Right != policy.Write {
 		t.Fatalf("leases %+v", leases)
 	}
-	if _, err := h.door.Approve(t.Context(), h.as("mika"), first.Request, 10, ""); !errors.Is(err, access.ErrAnswered) {
+	if _, err := h.door.Approve(t.Context(), h.as("mika"), first.Request, access.Consent{Minutes: 10}); !errors.Is(err, access.ErrAnswered) {
 		t.Errorf("answered twice: %v", err)
 	}
 	if got := h.effect(s, exec("touch /srv/x")); got != policy.Allow {
@@ -482,7 +482,7 @@ func TestAStarInAnApprovedCommandIsNoWildcard(t *testing.T) {
 	if !errors.As(err, &refusal) {
 		t.Fatal(err)
 	}
-	_, err = h.door.Approve(t.Context(), h.as("mika"), refusal.Request, 10, "this month's logs")
+	_, err = h.door.Approve(t.Context(), h.as("mika"), refusal.Request, access.Consent{Minutes: 10, Reason: "this month's logs"})
 	check(t, err)
 	if got := h.effect(s, exec("cat logs/*")); got != policy.Allow {
 		t.Errorf("the approved command: %v", got)
@@ -512,7 +512,7 @@ func TestALeaseCoversNoOtherFolderInputOrSecret(t *testing.T) {
 			if !errors.As(err, &refusal) {
 				t.Fatal(err)
 			}
-			_, err = h.door.Approve(t.Context(), h.as("mika"), refusal.Request, 10, "change 42")
+			_, err = h.door.Approve(t.Context(), h.as("mika"), refusal.Request, access.Consent{Minutes: 10, Reason: "change 42"})
 			check(t, err)
 			if got := h.effect(s, exec(tc.approved)); got != policy.Allow {
 				t.Errorf("the approved command: %v", got)
@@ -550,11 +550,11 @@ func TestRevokingALeaseEndsWhatRunsUnderIt(t *testing.T) {
 	if !errors.As(err, &refusal) {
 		t.Fatal(err)
 	}
-	leases, err := h.door.Approve(t.Context(), h.as("mika"), refusal.Request, 30, "")
+	leases, err := h.door.Approve(t.Context(), h.as("mika"), refusal.Request, access.Consent{Minutes: 30})
 	check(t, err)
 	_, err = s.Authorize(t.Context(), exec("./long"))
 	check(t, err)
-	check(t, h.door.RevokeLease(t.Context(), h.as("mika"), leases[0].ID))
+	check(t, h.door.RevokeLease(t.Context(), h.as("mika"), leases[0].ID, "done"))
 	h.ended(s)
 }
 
@@ -580,10 +580,10 @@ func TestALeaseRevokedWhileItsCommandIsDecidedEndsIt(t *testing.T) {
 	op := exec("./long")
 	_, err := s.Authorize(t.Context(), op)
 	refusal, _ := errors.AsType[*access.Refusal](err)
-	leases, err := h.door.Approve(t.Context(), h.as("mika"), refusal.Request, 0, "ok")
+	leases, err := h.door.Approve(t.Context(), h.as("mika"), refusal.Request, access.Consent{Reason: "ok"})
 	check(t, err)
 	revoke := func() {
-		check(t, h.door.RevokeLease(t.Context(), h.as("mika"), leases[0].ID))
+		check(t, h.door.RevokeLease(t.Context(), h.as("mika"), leases[0].ID, "done"))
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
 		for from := sweeps.Load(); sweeps.Load() < from+2; {

@@ -97,6 +97,32 @@ var notYours = policy.Reason{
 	JA: "対象が存在しないか、許可されていません（C-5）。",
 }
 
+var ownRequest = policy.Reason{
+	ID: "own_request",
+	EN: "Nobody answers a request of their own or of their own vendor.",
+	JA: "自分または自社の申請には回答できません。",
+}
+
+// notApprover and notVendorApprover tell approvers that policy or the directory names others.
+func notApprover(routes []string) policy.Reason {
+	named := strings.Join(routes, ", ")
+	return policy.Reason{ID: "not_approver",
+		EN: fmt.Sprintf("Others are named to answer this request (approvals.yaml: %s).", named),
+		JA: fmt.Sprintf("この申請の承認者ではありません（approvals.yaml: %s）。", named)}
+}
+
+func notVendorApprover(vendor string) policy.Reason {
+	return policy.Reason{ID: "not_approver",
+		EN: fmt.Sprintf("You are not an approver of vendor %s.", vendor),
+		JA: fmt.Sprintf("委託先 %s の承認者ではありません。", vendor)}
+}
+
+var allowedAnyway = policy.Reason{
+	ID: "allowed_anyway",
+	EN: "This is allowed without an approval.",
+	JA: "承認なしで実行できます。",
+}
+
 var revokedReason = policy.Reason{
 	ID: "revoked", Table: "C-1",
 	EN: "Your access was revoked; ask for a new invitation (C-1).",

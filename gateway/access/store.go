@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"github.com/sekisho/sekisho/policy"
 )
 
 // Errors that a Store returns and callers branch on.
@@ -18,17 +16,18 @@ var (
 type Store interface {
 	EmergencyStore
 
+	// PutRequest files a request; an id that is taken is an error.
 	PutRequest(ctx context.Context, r ApprovalRequest) error
 	Request(ctx context.Context, id string) (ApprovalRequest, error)
-	// Requests lists newest first; an empty status means every status.
-	Requests(ctx context.Context, status RequestStatus, limit int) ([]ApprovalRequest, error)
-	// AnswerRequest moves a request from pending to approved or denied and stores its leases in the same transaction.
-	// ErrAnswered when it is no longer pending.
-	AnswerRequest(ctx context.Context, id string, a Answer, leases []policy.Lease) error
+	Requests(ctx context.Context, q RequestQuery) ([]ApprovalRequest, error)
+	// ChangeRequest hands the request as it is to change and stores what that leaves, together with the leases it returns.
+	// Nobody else changes a request meanwhile. An error of change is returned as it is, with nothing stored.
+	ChangeRequest(ctx context.Context, id string, change func(*ApprovalRequest) ([]Lease, error)) error
 
-	// Leases lists those that end after now: of one person, or of everybody when person is "".
-	Leases(ctx context.Context, person string, now time.Time) ([]policy.Lease, error)
-	RevokeLease(ctx context.Context, id string, now time.Time) error
+	// Leases lists those that end after now, in the order in which they end: of one person, or of everybody when person is "".
+	Leases(ctx context.Context, person string, now time.Time) ([]Lease, error)
+	// RevokeLease ends a lease at r.At and returns it as it was. ErrNotFound when it is unknown or has ended before.
+	RevokeLease(ctx context.Context, id string, r Revocation) (Lease, error)
 
 	PutSession(ctx context.Context, s SessionRecord) error
 	Session(ctx context.Context, id string) (SessionRecord, error)
@@ -37,45 +36,6 @@ type Store interface {
 	PutCutOff(ctx context.Context, c CutOff) error
 	DeleteCutOff(ctx context.Context, vendor string) error
 	CutOffs(ctx context.Context) ([]CutOff, error)
-}
-
-// RequestStatus is where an approval request stands.
-type RequestStatus string
-
-// The statuses; all but pending are final.
-const (
-	RequestPending  RequestStatus = "pending"
-	RequestApproved RequestStatus = "approved"
-	RequestDenied   RequestStatus = "denied"
-	RequestExpired  RequestStatus = "expired"
-)
-
-// ApprovalRequest asks a second person for one operation's rights.
-type ApprovalRequest struct {
-	ID        string        `json:"id"` // r-ULID
-	Status    RequestStatus `json:"status"`
-	Person    string        `json:"person"`
-	Vendor    string        `json:"vendor"`
-	Target    string        `json:"target"`
-	Login     string        `json:"login,omitempty"`
-	Session   string        `json:"session,omitempty"`
-	Operation string        `json:"operation"`
-	Command   string        `json:"command,omitempty"` // masked
-	Needs     []policy.Need `json:"needs"`             // those whose cell is △
-	Reason    string        `json:"reason,omitempty"`
-	Decision  string        `json:"decision"`
-	CreatedAt time.Time     `json:"created_at"`
-	Expires   time.Time     `json:"expires"` // unanswered by then: expired
-	Answer    Answer        `json:"answer,omitzero"`
-}
-
-// Answer is what an approver said.
-type Answer struct {
-	Status  RequestStatus `json:"status"`
-	By      string        `json:"by"`
-	At      time.Time     `json:"at"`
-	Minutes int           `json:"minutes,omitempty"` // how long the leases live
-	Reason  string        `json:"reason,omitempty"`
 }
 
 // SessionRecord is a session as the list shows it, live or ended.

@@ -70,6 +70,7 @@ func leaves(d *Directory) leafs {
 		l.name(p.Name, "people", p.ID)
 		l.put(p.Email, "people", p.ID, "email")
 		l.put(list(p.Roles), "people", p.ID, "roles")
+		l.put(p.SameAs, "people", p.ID, "same_as")
 	}
 	for _, t := range d.targets {
 		l.target(t)

@@ -21,7 +21,8 @@ type Directory struct {
 	people  map[string]Person
 	vendors map[string]Vendor
 	targets map[string]Target
-	hosts   map[string]string // host name of an HTTPS app → target
+	hosts   map[string]string   // host name of an HTTPS app → target
+	same    map[string][]string // person → every id of the same human being, where there are several
 }
 
 // Number is the version this directory was applied as: 0 for one that was only parsed or the empty one, and for the

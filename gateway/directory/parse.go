@@ -30,6 +30,7 @@ func Parse(name string, yaml []byte, opts Options) (*Directory, error) {
 		for _, check := range d.later {
 			check()
 		}
+		d.samePeople(dir)
 	}
 	if err := d.err(); err != nil {
 		return nil, err
@@ -45,6 +46,7 @@ func empty(zone *time.Location) *Directory {
 		vendors: map[string]Vendor{},
 		targets: map[string]Target{},
 		hosts:   map[string]string{},
+		same:    map[string][]string{},
 	}
 }
 

@@ -2,6 +2,7 @@ package directory
 
 import (
 	"net/mail"
+	"slices"
 
 	"github.com/sekisho/sekisho/policy"
 )
@@ -21,6 +22,7 @@ type Person struct {
 	Name   Name
 	Email  string   // "" when not given
 	Roles  []string // staff only
+	SameAs string   // another id of the same human being; "" for none
 }
 
 // Staff reports whether the person belongs to @staff.
@@ -29,10 +31,11 @@ func (p Person) Staff() bool { return p.Vendor == policy.StaffVendor }
 func (d *decoder) person(id string, v value, dir *Directory) Person {
 	p := Person{ID: id}
 	d.fields(v, "a person", fields{
-		"vendor": func(v value) { p.Vendor = d.employer(v, dir) },
-		"name":   func(v value) { p.Name = d.name(v) },
-		"email":  func(v value) { p.Email = d.email(v) },
-		"roles":  func(v value) { p.Roles = d.roles(v, &p) },
+		"vendor":  func(v value) { p.Vendor = d.employer(v, dir) },
+		"name":    func(v value) { p.Name = d.name(v) },
+		"email":   func(v value) { p.Email = d.email(v) },
+		"roles":   func(v value) { p.Roles = d.roles(v, &p) },
+		"same_as": func(v value) { p.SameAs = d.sameAs(v, id, dir) },
 	}, "vendor")
 	return p
 }
@@ -51,6 +54,54 @@ func (d *decoder) employer(v value, dir *Directory) string {
 		})
 	}
 	return id
+}
+
+// sameAs reads the other id of a person.
+func (d *decoder) sameAs(v value, id string, dir *Directory) string {
+	other, ok := d.id(v)
+	switch {
+	case !ok:
+		return ""
+	case other == id:
+		d.errorf(v, "%q is the same as itself anyway: want another id of this person", id)
+		return ""
+	}
+	d.later = append(d.later, func() {
+		if _, ok := dir.people[other]; !ok {
+			d.errorf(v, "there is no person %q in this document", other)
+		}
+	})
+	return other
+}
+
+// maxIDs bounds how many ids one human being has.
+const maxIDs = 16
+
+// samePeople finds the ids of each human being who has several: same_as holds in both directions and onwards.
+func (d *decoder) samePeople(dir *Directory) {
+	for _, id := range sortedKeys(dir.people) {
+		other := dir.people[id].SameAs
+		if other == "" || slices.Contains(dir.Same(id), other) {
+			continue
+		}
+		all := slices.Concat(dir.Same(id), dir.Same(other))
+		if len(all) > maxIDs {
+			d.errorAt(1, 1, "%q is one person with more than %d ids: same_as joins too many", id, maxIDs)
+			return
+		}
+		slices.Sort(all)
+		for _, one := range all {
+			dir.same[one] = all
+		}
+	}
+}
+
+// Same lists every id of the human being who has this one, sorted; it is among them.
+func (d *Directory) Same(id string) []string {
+	if all, ok := d.same[id]; ok {
+		return all
+	}
+	return []string{id}
 }
 
 func (d *decoder) email(v value) string {

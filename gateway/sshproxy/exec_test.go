@@ -303,7 +303,7 @@ func TestAnApprovedLineMeansTheSameFileTomorrow(t *testing.T) {
 	id := regexp.MustCompile(`r-[0-9A-Z]{26}`).FindString(got.stderr)
 	mika := identity.Principal{Person: "mika", Vendor: "@staff", Serial: "77", NotAfter: time.Now().Add(time.Hour),
 		MFA: identity.MFA{Method: "webauthn", At: time.Now(), UV: true}, Source: netip.MustParseAddrPort("127.0.0.1:1")}
-	if _, err := g.door.Approve(t.Context(), mika, id, 30, "a locale"); err != nil {
+	if _, err := g.door.Approve(t.Context(), mika, id, access.Consent{Minutes: 30, Reason: "a locale"}); err != nil {
 		t.Fatal(err, got)
 	}
 	dir, err := os.MkdirTemp("", "orders-")

@@ -3,58 +3,82 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/sekisho/sekisho/gateway/access"
-	"github.com/sekisho/sekisho/policy"
 )
 
 type accessStore struct{ db *DB }
 
-const requestColumns = `id, status, person, vendor, target, login, session, operation, command, needs, reason, decision,
-	created_at, expires, answer_status, answer_by, answer_at, answer_minutes, answer_reason`
+const requestColumns = `id, status, person, vendor, target, login, session, operation, command, needs, asked, scopes, minutes,
+	reason, ticket, from_at, every, times, decision, created_at, expires, escalated_at, answers, answer_status, answer_by,
+	answer_at, answer_minutes, answer_scopes, answer_reason`
 
 func scanRequest(columns scan) (r access.ApprovalRequest, err error) {
+	a := &r.Answer
 	err = columns(&r.ID, &r.Status, &r.Person, &r.Vendor, &r.Target, &r.Login, &r.Session, &r.Operation, &r.Command,
-		jsonText{&r.Needs}, &r.Reason, &r.Decision, readAt(&r.CreatedAt), readAt(&r.Expires), &r.Answer.Status, &r.Answer.By,
-		readAt(&r.Answer.At), &r.Answer.Minutes, &r.Answer.Reason)
+		jsonText{&r.Needs}, jsonText{&r.Asked}, jsonText{&r.Scopes}, &r.Minutes, &r.Reason, &r.Ticket, readAt(&r.From), &r.Every,
+		&r.Times, &r.Decision, readAt(&r.CreatedAt), readAt(&r.Expires), readAt(&r.Escalated), jsonText{&r.Answers}, &a.Status,
+		&a.By, readAt(&a.At), &a.Minutes, jsonText{&a.Scopes}, &a.Reason)
 	return r, err
 }
 
-// PutRequest files a request or replaces a pending one; ErrAnswered for one that is not pending any more.
+// requestRow is a request in the order of requestColumns.
+func requestRow(r access.ApprovalRequest) ([]any, error) {
+	texts := make([]string, 5)
+	for i, v := range []any{r.Needs, r.Asked, r.Scopes, r.Answers, r.Answer.Scopes} {
+		var err error
+		if texts[i], err = encode(v); err != nil {
+			return nil, err
+		}
+	}
+	a := r.Answer
+	return []any{r.ID, string(r.Status), r.Person, r.Vendor, r.Target, r.Login, r.Session, r.Operation, r.Command, texts[0],
+		texts[1], texts[2], r.Minutes, r.Reason, r.Ticket, nanos(r.From), r.Every, r.Times, r.Decision, nanos(r.CreatedAt),
+		nanos(r.Expires), nanos(r.Escalated), texts[3], string(a.Status), a.By, nanos(a.At), a.Minutes, texts[4], a.Reason}, nil
+}
+
+// PutRequest files a request.
 func (s accessStore) PutRequest(ctx context.Context, r access.ApprovalRequest) error {
-	needs, err := encode(r.Needs)
+	row, err := requestRow(r)
 	if err != nil {
 		return err
 	}
-	return s.db.change(ctx, access.ErrAnswered, `INSERT INTO requests (`+requestColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
-		ON CONFLICT (id) DO UPDATE SET status = excluded.status, needs = excluded.needs, reason = excluded.reason,
-			command = excluded.command, decision = excluded.decision, expires = excluded.expires,
-			answer_status = excluded.answer_status, answer_by = excluded.answer_by, answer_at = excluded.answer_at,
-			answer_minutes = excluded.answer_minutes, answer_reason = excluded.answer_reason
-		WHERE requests.status = 'pending' AND requests.person = excluded.person AND requests.target = excluded.target`,
-		r.ID, string(r.Status), r.Person, r.Vendor, r.Target, r.Login, r.Session, r.Operation, r.Command, needs, r.Reason,
-		r.Decision, nanos(r.CreatedAt), nanos(r.Expires), string(r.Answer.Status), r.Answer.By, nanos(r.Answer.At),
-		r.Answer.Minutes, r.Answer.Reason)
+	return s.db.change(ctx, nil, `INSERT INTO requests (`+requestColumns+`) VALUES (`+places(len(row))+`)`, row...)
 }
+
+// places are $1 to $n.
+func places(n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "$%d", i+1)
+	}
+	return b.String()
+}
+
+const requestByID = `SELECT ` + requestColumns + ` FROM requests WHERE id = $1`
 
 func (s accessStore) Request(ctx context.Context, id string) (access.ApprovalRequest, error) {
-	row := s.db.read.QueryRowContext(ctx, `SELECT `+requestColumns+` FROM requests WHERE id = $1`, id)
-	return one(row, scanRequest, access.ErrNotFound)
+	return one(s.db.read.QueryRowContext(ctx, requestByID, id), scanRequest, access.ErrNotFound)
 }
 
-func (s accessStore) Requests(
-	ctx context.Context, status access.RequestStatus, limit int,
-) ([]access.ApprovalRequest, error) {
-	if status == "" {
-		return all(ctx, s.db, scanRequest, `SELECT `+requestColumns+` FROM requests ORDER BY seq DESC LIMIT $1`, atMost(limit))
+// Requests lists newest first.
+func (s accessStore) Requests(ctx context.Context, q access.RequestQuery) ([]access.ApprovalRequest, error) {
+	query, args := `SELECT `+requestColumns+` FROM requests WHERE 1 = 1`, []any{}
+	for _, filter := range []struct{ column, value string }{{"status", string(q.Status)}, {"person", q.Person}} {
+		if filter.value != "" {
+			args = append(args, filter.value)
+			query += fmt.Sprintf(` AND %s = $%d`, filter.column, len(args))
+		}
 	}
-	return all(ctx, s.db, scanRequest, `SELECT `+requestColumns+` FROM requests WHERE status = $1 ORDER BY seq DESC LIMIT $2`,
-		string(status), atMost(limit))
+	args = append(args, atMost(q.Limit))
+	return all(ctx, s.db, scanRequest, query+fmt.Sprintf(` ORDER BY seq DESC LIMIT $%d`, len(args)), args...)
 }
 
 // atMost turns a limit of which 0 means none into one for SQL.
@@ -65,17 +89,25 @@ func atMost(limit int) int64 {
 	return int64(limit)
 }
 
-func (s accessStore) AnswerRequest(ctx context.Context, id string, a access.Answer, leases []policy.Lease) error {
-	if a.Status == access.RequestPending || a.Status == "" || len(leases) > 0 && a.Status != access.RequestApproved {
-		return fmt.Errorf("%q with %d leases is not an answer", a.Status, len(leases))
-	}
+// ChangeRequest holds the write lock from reading the request to storing it.
+func (s accessStore) ChangeRequest(
+	ctx context.Context, id string, change func(*access.ApprovalRequest) ([]access.Lease, error),
+) error {
 	return s.db.inside(ctx, func(tx *sql.Tx) error {
-		err := touched(access.ErrAnswered)(tx.ExecContext(ctx, `UPDATE requests SET status = $1, answer_status = $1,
-			answer_by = $2, answer_at = $3, answer_minutes = $4, answer_reason = $5 WHERE id = $6 AND status = 'pending'`,
-			string(a.Status), a.By, nanos(a.At), a.Minutes, a.Reason, id))
-		if errors.Is(err, access.ErrAnswered) {
-			return answeredOrMissing(ctx, tx, id)
+		r, err := one(tx.QueryRowContext(ctx, requestByID, id), scanRequest, access.ErrNotFound)
+		if err != nil {
+			return err
 		}
+		leases, err := change(&r)
+		if err != nil {
+			return err
+		}
+		r.ID = id
+		row, err := requestRow(r)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE requests SET (`+requestColumns+`) = (`+places(len(row))+`) WHERE id = $1`, row...)
 		if err != nil {
 			return err
 		}
@@ -83,20 +115,18 @@ func (s accessStore) AnswerRequest(ctx context.Context, id string, a access.Answ
 	})
 }
 
-// answeredOrMissing tells why a request could not be answered.
-func answeredOrMissing(ctx context.Context, tx *sql.Tx, id string) error {
-	var known string
-	err := tx.QueryRowContext(ctx, `SELECT id FROM requests WHERE id = $1`, id).Scan(&known)
-	if errors.Is(err, sql.ErrNoRows) {
-		return access.ErrNotFound
-	}
-	return errors.Join(access.ErrAnswered, err)
-}
+const leaseColumns = `id, request, person, target, "right", pattern, from_at, until, granted_by, granted_at, revoked_by,
+	revoked_at, revoke_reason`
 
-func putLeases(ctx context.Context, tx *sql.Tx, request string, leases []policy.Lease) error {
+func putLeases(ctx context.Context, tx *sql.Tx, request string, leases []access.Lease) error {
 	for _, l := range leases {
-		_, err := tx.ExecContext(ctx, `INSERT INTO leases (id, request, person, target, "right", pattern, until)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)`, l.ID, request, l.Person, l.Target, string(l.Right), l.Pattern, nanos(l.Until))
+		by, err := encode(l.GrantedBy)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO leases (`+leaseColumns+`) VALUES (`+places(13)+`)`, l.ID, request, l.Person,
+			l.Target, string(l.Right), l.Pattern, nanos(l.From), nanos(l.Until), by, nanos(l.GrantedAt), l.Revoked.By,
+			nanos(l.Revoked.At), l.Revoked.Reason)
 		if err != nil {
 			return fmt.Errorf("storing lease %s: %w", l.ID, err)
 		}
@@ -104,21 +134,30 @@ func putLeases(ctx context.Context, tx *sql.Tx, request string, leases []policy.
 	return nil
 }
 
-func scanLease(columns scan) (l policy.Lease, err error) {
-	err = columns(&l.ID, &l.Person, &l.Target, &l.Right, &l.Pattern, readAt(&l.Until))
+func scanLease(columns scan) (l access.Lease, err error) {
+	err = columns(&l.ID, &l.Request, &l.Person, &l.Target, &l.Right, &l.Pattern, readAt(&l.From), readAt(&l.Until),
+		jsonText{&l.GrantedBy}, readAt(&l.GrantedAt), &l.Revoked.By, readAt(&l.Revoked.At), &l.Revoked.Reason)
 	return l, err
 }
 
 // Leases lists them in the order in which they end.
-func (s accessStore) Leases(ctx context.Context, person string, now time.Time) ([]policy.Lease, error) {
-	return all(ctx, s.db, scanLease, `SELECT id, person, target, "right", pattern, until FROM leases
+func (s accessStore) Leases(ctx context.Context, person string, now time.Time) ([]access.Lease, error) {
+	return all(ctx, s.db, scanLease, `SELECT `+leaseColumns+` FROM leases
 		WHERE until > $1 AND ($2 = '' OR person = $2) ORDER BY until, id`, nanos(now), person)
 }
 
-// RevokeLease lets a lease end now. One that has ended already stays as it is; an unknown one is ErrNotFound.
-func (s accessStore) RevokeLease(ctx context.Context, id string, now time.Time) error {
-	return s.db.change(ctx, access.ErrNotFound,
-		`UPDATE leases SET until = CASE WHEN until > $1 THEN $1 ELSE until END WHERE id = $2`, nanos(now), id)
+// RevokeLease lets a lease end at r.At, which was before its end.
+func (s accessStore) RevokeLease(ctx context.Context, id string, r access.Revocation) (l access.Lease, err error) {
+	err = s.db.inside(ctx, func(tx *sql.Tx) error {
+		row := tx.QueryRowContext(ctx, `SELECT `+leaseColumns+` FROM leases WHERE id = $1 AND until > $2`, id, nanos(r.At))
+		if l, err = one(row, scanLease, access.ErrNotFound); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE leases SET until = $1, revoked_at = $1, revoked_by = $2, revoke_reason = $3
+			WHERE id = $4`, nanos(r.At), r.By, r.Reason, id)
+		return err
+	})
+	return l, err
 }
 
 const sessionColumns = `id, person, vendor, target, login, protocol, source_ip, enforced, started_at, ended_at, end_reason,

@@ -44,9 +44,11 @@ func conform(t *testing.T, open func(t *testing.T) state) {
 		"requests are listed newest first":                     listsRequests,
 		"a request is answered once, with its leases":          answersOnce,
 		"of many who answer one request exactly one wins":      answersOnceUnderLoad,
+		"of many who change one request nobody is lost":        losesNoAnswer,
 		"a lease that cannot be stored undoes the answer":      answersWholeOrNot,
 		"leases are listed until they end":                     listsLeases,
 		"a lease is revoked at once":                           revokesLease,
+		"of many who revoke one lease exactly one does":        revokesLeaseOnceUnderLoad,
 		"sessions are kept and narrowed":                       keepsSessions,
 		"cut-offs are kept until restored":                     keepsCutOffs,
 		"a cancelled context stops a change":                   honoursContext,
@@ -353,54 +355,65 @@ func appliesOnceUnderLoad(t *testing.T, db state) {
 }
 
 func request(id string) access.ApprovalRequest {
-	return access.ApprovalRequest{ID: id, Status: access.RequestPending, Person: "hanako", Vendor: "acme", Target: "db1",
-		Login: "app", Session: "s-1", Operation: "ssh.exec", Command: "cp a b", Reason: "fix", Decision: "d-1", CreatedAt: noon,
-		Needs:   []policy.Need{{Right: policy.Write, Resource: "/srv/b"}, {Right: policy.Execute, Resource: "sha256:00"}},
-		Expires: noon.Add(time.Hour)}
+	scopes := []access.Scope{{Right: policy.Write, Pattern: "/srv/app/*"}, {Right: policy.Execute, Pattern: "apt \\* *"}}
+	return access.ApprovalRequest{ID: id, Status: access.RequestPending, Person: "hanako", Vendor: "acme", Target: "db1", Login: "app",
+		Session: "s-1", Operation: "ssh.exec", Command: "touch /srv/app/x", Needs: []policy.Need{{Right: policy.Write, Resource: "/srv/app/x"}},
+		Asked: scopes, Scopes: scopes[:1], Minutes: 45, Reason: "fix", Ticket: "T-1", From: noon.Add(time.Minute), Every: access.EveryWeek,
+		Times: 4, Decision: "d-1", CreatedAt: noon, Expires: noon.Add(time.Hour), Escalated: noon.Add(time.Second)}
 }
 
-func lease(id, person string, until time.Time) policy.Lease {
-	return policy.Lease{ID: id, Person: person, Target: "db1", Right: policy.Write, Pattern: "/srv/*", Until: until}
+func lease(id, person string, until time.Time) access.Lease {
+	return access.Lease{Request: "r-1", GrantedBy: []string{"mika", "nao"}, GrantedAt: noon, Lease: policy.Lease{ID: id, Person: person,
+		Target: "db1", Right: policy.Write, Pattern: "/srv/app/*", From: until.Add(-time.Hour), Until: until}}
 }
 
 func keepsRequests(t *testing.T, db state) {
 	ctx, s := context.Background(), db.Access()
 	r := request("r-1")
+	bare := access.ApprovalRequest{ID: "r-2", Status: access.RequestPending, Person: "jiro", Vendor: "acme", Target: "db1", CreatedAt: noon,
+		Expires: noon.Add(time.Hour)}
 	ok(t, s.PutRequest(ctx, r))
-	got, err := s.Request(ctx, "r-1")
-	ok(t, err)
-	want(t, got, r)
-	r.Reason = "better"
-	ok(t, s.PutRequest(ctx, r))
-	got, err = s.Request(ctx, "r-1")
-	ok(t, err)
-	want(t, got, r)
-	other := r
-	other.Person = "jiro"
-	wantErr(t, s.PutRequest(ctx, other), access.ErrAnswered)
-	_, err = s.Request(ctx, "r-2")
+	ok(t, s.PutRequest(ctx, bare))
+	for _, want1 := range []access.ApprovalRequest{r, bare} {
+		got, err := s.Request(ctx, want1.ID)
+		ok(t, err)
+		want(t, got, want1)
+	}
+	if err := s.PutRequest(ctx, r); err == nil {
+		t.Fatal("a request was filed over another one")
+	}
+	_, err := s.Request(ctx, "r-3")
 	wantErr(t, err, access.ErrNotFound)
 }
 
 func listsRequests(t *testing.T, db state) {
 	ctx, s := context.Background(), db.Access()
-	for _, id := range []string{"r-b", "r-a", "r-c"} {
-		ok(t, s.PutRequest(ctx, request(id)))
+	for id, person := range map[string]string{"r-b": "hanako", "r-a": "jiro"} {
+		r := request(id)
+		r.Person = person
+		ok(t, s.PutRequest(ctx, r))
+		if id == "r-b" {
+			continue
+		}
+		ok(t, s.ChangeRequest(ctx, id, func(r *access.ApprovalRequest) ([]access.Lease, error) {
+			r.Status = access.RequestDenied
+			return nil, nil
+		}))
 	}
-	ok(t, s.AnswerRequest(ctx, "r-a", access.Answer{Status: access.RequestDenied, By: "mika", At: noon}, nil))
+	last := request("r-0")
+	ok(t, s.PutRequest(ctx, last))
 	for name, c := range map[string]struct {
-		status access.RequestStatus
-		limit  int
-		want   []string
+		query access.RequestQuery
+		want  []string
 	}{
-		"all":     {"", 0, []string{"r-c", "r-a", "r-b"}},
-		"two":     {"", 2, []string{"r-c", "r-a"}},
-		"pending": {access.RequestPending, 0, []string{"r-c", "r-b"}},
-		"one":     {access.RequestPending, 1, []string{"r-c"}},
-		"denied":  {access.RequestDenied, 9, []string{"r-a"}},
-		"none":    {access.RequestApproved, 9, nil},
+		"the newest":           {access.RequestQuery{Limit: 1}, []string{"r-0"}},
+		"denied":               {access.RequestQuery{Status: access.RequestDenied}, []string{"r-a"}},
+		"none":                 {access.RequestQuery{Status: access.RequestApproved, Limit: 9}, nil},
+		"of a person":          {access.RequestQuery{Person: "jiro"}, []string{"r-a"}},
+		"of a person, waiting": {access.RequestQuery{Person: "hanako", Status: access.RequestPending, Limit: 1}, []string{"r-0"}},
+		"a quote in a filter":  {access.RequestQuery{Person: "' OR '1'='1"}, nil},
 	} {
-		list, err := s.Requests(ctx, c.status, c.limit)
+		list, err := s.Requests(ctx, c.query)
 		ok(t, err)
 		var ids []string
 		for _, r := range list {
@@ -410,26 +423,41 @@ func listsRequests(t *testing.T, db state) {
 			t.Errorf("%s: %v, want %v", name, ids, c.want)
 		}
 	}
+	all, err := s.Requests(ctx, access.RequestQuery{})
+	ok(t, err)
+	want(t, len(all), 3)
+	want(t, all[0].ID, "r-0")
+}
+
+// approve is a change that approves with these leases.
+func approve(by string, leases ...access.Lease) func(*access.ApprovalRequest) ([]access.Lease, error) {
+	return func(r *access.ApprovalRequest) ([]access.Lease, error) {
+		if r.Status != access.RequestPending {
+			return nil, access.ErrAnswered
+		}
+		r.Status = access.RequestApproved
+		r.Answer = access.Answer{Status: access.RequestApproved, By: by, At: noon, Minutes: 30, Scopes: r.Scopes, Reason: "go"}
+		r.Answers = append(r.Answers, r.Answer)
+		return leases, nil
+	}
 }
 
 func answersOnce(t *testing.T, db state) {
 	ctx, s := context.Background(), db.Access()
 	r := request("r-1")
 	ok(t, s.PutRequest(ctx, r))
-	yes := access.Answer{Status: access.RequestApproved, By: "mika", At: noon, Minutes: 30, Reason: "go"}
-	leases := []policy.Lease{lease("l-1", "hanako", noon.Add(time.Minute)), lease("l-2", "hanako", noon.Add(time.Hour))}
-	wantErr(t, s.AnswerRequest(ctx, "r-2", yes, leases), access.ErrNotFound)
-	ok(t, s.AnswerRequest(ctx, "r-1", yes, leases))
-	r.Status, r.Answer = access.RequestApproved, yes
+	leases := []access.Lease{lease("l-1", "hanako", noon.Add(time.Minute)), lease("l-2", "hanako", noon.Add(time.Hour))}
+	wantErr(t, s.ChangeRequest(ctx, "r-2", approve("mika", leases...)), access.ErrNotFound)
+	ok(t, s.ChangeRequest(ctx, "r-1", approve("mika", leases...)))
+	_, err := approve("mika")(&r)
+	ok(t, err)
 	got, err := s.Request(ctx, "r-1")
 	ok(t, err)
 	want(t, got, r)
 	kept, err := s.Leases(ctx, "hanako", noon)
 	ok(t, err)
 	want(t, kept, leases)
-	no := access.Answer{Status: access.RequestDenied, By: "ken", At: noon}
-	wantErr(t, s.AnswerRequest(ctx, "r-1", no, nil), access.ErrAnswered)
-	wantErr(t, s.PutRequest(ctx, request("r-1")), access.ErrAnswered)
+	wantErr(t, s.ChangeRequest(ctx, "r-1", approve("ken", lease("l-3", "hanako", noon.Add(time.Hour)))), access.ErrAnswered)
 	got, err = s.Request(ctx, "r-1")
 	ok(t, err)
 	want(t, got, r)
@@ -439,8 +467,7 @@ func answersOnceUnderLoad(t *testing.T, db state) {
 	ctx, s := context.Background(), db.Access()
 	ok(t, s.PutRequest(ctx, request("r-1")))
 	won, lost := race(16, func(i int) error {
-		a := access.Answer{Status: access.RequestApproved, By: fmt.Sprint("approver", i), At: noon, Minutes: 5}
-		return s.AnswerRequest(ctx, "r-1", a, []policy.Lease{lease(fmt.Sprint("l-", i), "hanako", noon.Add(time.Hour))})
+		return s.ChangeRequest(ctx, "r-1", approve(fmt.Sprint("approver", i), lease(fmt.Sprint("l-", i), "hanako", noon.Add(time.Hour))))
 	})
 	want(t, won, 1)
 	for _, err := range lost {
@@ -455,19 +482,36 @@ func answersOnceUnderLoad(t *testing.T, db state) {
 	}
 }
 
+// losesNoAnswer has many people add an answer each: what one reads and writes nobody else changes meanwhile.
+func losesNoAnswer(t *testing.T, db state) {
+	ctx, s := context.Background(), db.Access()
+	ok(t, s.PutRequest(ctx, request("r-1")))
+	won, _ := race(16, func(i int) error {
+		return s.ChangeRequest(ctx, "r-1", func(r *access.ApprovalRequest) ([]access.Lease, error) {
+			r.Answers = append(r.Answers, access.Answer{Status: access.RequestApproved, By: fmt.Sprint("approver", i), At: noon})
+			r.Minutes--
+			return nil, nil
+		})
+	})
+	want(t, won, 16)
+	r, err := s.Request(ctx, "r-1")
+	ok(t, err)
+	want(t, len(r.Answers), 16)
+	want(t, r.Minutes, request("").Minutes-16)
+}
+
 func answersWholeOrNot(t *testing.T, db state) {
 	ctx, s := context.Background(), db.Access()
 	ok(t, s.PutRequest(ctx, request("r-1")))
-	yes := access.Answer{Status: access.RequestApproved, By: "mika", At: noon, Minutes: 5}
-	twice := []policy.Lease{lease("l-1", "hanako", noon.Add(time.Hour)), lease("l-1", "hanako", noon.Add(time.Hour))}
-	if err := s.AnswerRequest(ctx, "r-1", yes, twice); err == nil {
+	twice := []access.Lease{lease("l-1", "hanako", noon.Add(time.Hour)), lease("l-1", "hanako", noon.Add(time.Hour))}
+	if err := s.ChangeRequest(ctx, "r-1", approve("mika", twice...)); err == nil {
 		t.Fatal("two leases of one id were stored")
 	}
-	for _, bad := range []access.RequestStatus{"", access.RequestPending, access.RequestDenied} {
-		if err := s.AnswerRequest(ctx, "r-1", access.Answer{Status: bad, By: "mika", At: noon}, twice[:1]); err == nil {
-			t.Fatalf("%q was taken for an answer with leases", bad)
-		}
-	}
+	changed := errors.New("thought better of it")
+	wantErr(t, s.ChangeRequest(ctx, "r-1", func(r *access.ApprovalRequest) ([]access.Lease, error) {
+		r.Status = access.RequestApproved
+		return twice[:1], changed
+	}), changed)
 	got, err := s.Request(ctx, "r-1")
 	ok(t, err)
 	want(t, got, request("r-1"))
@@ -481,15 +525,15 @@ func listsLeases(t *testing.T, db state) {
 	ok(t, s.PutRequest(ctx, request("r-1")))
 	a, b := lease("l-3", "hanako", noon.Add(1)), lease("l-2", "hanako", noon.Add(time.Hour))
 	c := lease("l-1", "jiro", noon.Add(2*time.Hour))
-	ok(t, s.AnswerRequest(ctx, "r-1", access.Answer{Status: access.RequestApproved, At: noon}, []policy.Lease{c, b, a}))
+	ok(t, s.ChangeRequest(ctx, "r-1", approve("mika", c, b, a)))
 	for name, q := range map[string]struct {
 		person string
 		at     time.Time
-		want   []policy.Lease
+		want   []access.Lease
 	}{
-		"of everybody, in the order they end": {"", noon, []policy.Lease{a, b, c}},
-		"of one person":                       {"hanako", noon, []policy.Lease{a, b}},
-		"one that just ended is not live":     {"hanako", noon.Add(1), []policy.Lease{b}},
+		"of everybody, in the order they end": {"", noon, []access.Lease{a, b, c}},
+		"of one person":                       {"hanako", noon, []access.Lease{a, b}},
+		"one that just ended is not live":     {"hanako", noon.Add(1), []access.Lease{b}},
 		"of somebody without":                 {"taro", noon, nil},
 	} {
 		got, err := s.Leases(ctx, q.person, q.at)
@@ -503,17 +547,38 @@ func listsLeases(t *testing.T, db state) {
 func revokesLease(t *testing.T, db state) {
 	ctx, s := context.Background(), db.Access()
 	ok(t, s.PutRequest(ctx, request("r-1")))
-	leases := []policy.Lease{lease("l-1", "hanako", noon.Add(time.Hour)), lease("l-2", "hanako", noon.Add(time.Hour))}
-	ok(t, s.AnswerRequest(ctx, "r-1", access.Answer{Status: access.RequestApproved, At: noon}, leases))
-	wantErr(t, s.RevokeLease(ctx, "l-9", noon), access.ErrNotFound)
-	ok(t, s.RevokeLease(ctx, "l-1", noon.Add(time.Minute)))
+	leases := []access.Lease{lease("l-1", "hanako", noon.Add(time.Hour)), lease("l-2", "hanako", noon.Add(time.Hour))}
+	ok(t, s.ChangeRequest(ctx, "r-1", approve("mika", leases...)))
+	revoked := access.Revocation{By: "mika", At: noon.Add(time.Minute), Reason: "done"}
+	_, err := s.RevokeLease(ctx, "l-9", revoked)
+	wantErr(t, err, access.ErrNotFound)
+	was, err := s.RevokeLease(ctx, "l-1", revoked)
+	ok(t, err)
+	want(t, was, leases[0])
 	got, err := s.Leases(ctx, "", noon.Add(time.Minute))
 	ok(t, err)
 	want(t, got, leases[1:])
-	ok(t, s.RevokeLease(ctx, "l-1", noon.Add(2*time.Minute)))
-	got, err = s.Leases(ctx, "", noon.Add(time.Minute))
+	later := access.Revocation{By: "ken", At: noon.Add(2 * time.Minute)}
+	_, err = s.RevokeLease(ctx, "l-1", later)
+	wantErr(t, err, access.ErrNotFound)
+	leases[0].Until, leases[0].Revoked = revoked.At, revoked
+	got, err = s.Leases(ctx, "", noon)
 	ok(t, err)
-	want(t, got, leases[1:])
+	want(t, got, leases)
+}
+
+func revokesLeaseOnceUnderLoad(t *testing.T, db state) {
+	ctx, s := context.Background(), db.Access()
+	ok(t, s.PutRequest(ctx, request("r-1")))
+	ok(t, s.ChangeRequest(ctx, "r-1", approve("mika", lease("l-1", "hanako", noon.Add(time.Hour)))))
+	won, lost := race(8, func(i int) error {
+		_, err := s.RevokeLease(ctx, "l-1", access.Revocation{By: fmt.Sprint(i), At: noon.Add(time.Minute)})
+		return err
+	})
+	want(t, won, 1)
+	for _, err := range lost {
+		wantErr(t, err, access.ErrNotFound)
+	}
 }
 
 func keepsSessions(t *testing.T, db state) {
@@ -580,7 +645,7 @@ func honoursContext(t *testing.T, db state) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	wantErr(t, db.Identity().PutEnrolment(ctx, enrolment("e1", "hanako")), context.Canceled)
-	wantErr(t, db.Access().AnswerRequest(ctx, "r-1", access.Answer{Status: access.RequestDenied}, nil), context.Canceled)
+	wantErr(t, db.Access().ChangeRequest(ctx, "r-1", approve("mika")), context.Canceled)
 	_, err := db.Identity().Enrolment(context.Background(), "hanako")
 	wantErr(t, err, identity.ErrNotFound)
 }

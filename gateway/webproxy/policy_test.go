@@ -97,7 +97,7 @@ func TestAnApprovedRequestPassesAndOnlyThat(t *testing.T) {
 	if page := v.do(r); !strings.Contains(page.text, `href="`+consoleURL+`/requests/`+p.Request+`"`) {
 		t.Errorf("the page does not lead to the request: %s", page.text)
 	}
-	_, err := g.door.Approve(t.Context(), mika, p.Request, 10, "ticket 1")
+	_, err := g.door.Approve(t.Context(), mika, p.Request, access.Consent{Minutes: 10, Reason: "ticket 1"})
 	must(t, err)
 	if res := v.send(http.MethodPut, "/orders/1", "application/json", `{"a":1}`); res.text != "hello" {
 		t.Errorf("after approval: %s: %s", res.Status, res.text)

@@ -1,0 +1,141 @@
+package access
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sekisho/sekisho/gateway/identity"
+	"github.com/sekisho/sekisho/policy"
+	"github.com/sekisho/sekisho/recorder"
+)
+
+// leaseIndex is every lease that has not ended, by whom and what it is for. It never changes.
+type leaseIndex map[leaseKey][]policy.Lease
+
+type leaseKey struct{ person, target string }
+
+func newLeaseIndex(leases []Lease) leaseIndex {
+	index := leaseIndex{}
+	for _, l := range leases {
+		key := leaseKey{l.Person, l.Target}
+		index[key] = append(index[key], l.Lease)
+	}
+	return index
+}
+
+// of lists the leases of a person on a target that have begun or begin within a minute, which is as long as any decision
+// lasts.
+func (x leaseIndex) of(person, target string, now time.Time) []policy.Lease {
+	all := x[leaseKey{person, target}]
+	soon := now.Add(time.Minute)
+	for i := range all {
+		if all[i].From.After(soon) {
+			return begun(all, soon)
+		}
+	}
+	return all
+}
+
+func begun(all []policy.Lease, soon time.Time) []policy.Lease {
+	var some []policy.Lease
+	for _, l := range all {
+		if !l.From.After(soon) {
+			some = append(some, l)
+		}
+	}
+	return some
+}
+
+// without is the index less one lease.
+func (x leaseIndex) without(lost Lease) leaseIndex {
+	less := make(leaseIndex, len(x))
+	for key, leases := range x {
+		if key == (leaseKey{lost.Person, lost.Target}) {
+			var left []policy.Lease
+			for _, l := range leases {
+				if l.ID != lost.ID {
+					left = append(left, l)
+				}
+			}
+			leases = left
+		}
+		less[key] = leases
+	}
+	return less
+}
+
+// loadLeases refreshes the leases decisions see and has live sessions decided again.
+func (d *Door) loadLeases(ctx context.Context) error {
+	leases, err := d.cfg.Store.Leases(ctx, "", d.cfg.Now())
+	if err != nil {
+		return fmt.Errorf("loading leases: %w", err)
+	}
+	d.setLeases(newLeaseIndex(leases))
+	return nil
+}
+
+func (d *Door) setLeases(index leaseIndex) {
+	d.mu.Lock()
+	d.leases = index
+	d.mu.Unlock()
+	d.Recheck()
+}
+
+// leasesFor makes the leases of an approved request: one for each scope, and for each occurrence of a booking that is not
+// over.
+func (d *Door) leasesFor(r ApprovalRequest, approvers []string, now time.Time) []Lease {
+	var leases []Lease
+	for _, s := range r.occurrences(d.cfg.Zone, now) {
+		if !s.until.After(now) {
+			continue
+		}
+		for _, scope := range r.Scopes {
+			leases = append(leases, Lease{Request: r.ID, GrantedBy: approvers, GrantedAt: now,
+				Lease: policy.Lease{ID: newID("l-"), Person: r.Person, Target: r.Target, Right: scope.Right,
+					Pattern: scope.Pattern, From: s.from.UTC(), Until: s.until.UTC()}})
+		}
+	}
+	return leases
+}
+
+// Leases lists everybody's leases that have not ended.
+func (d *Door) Leases(ctx context.Context, by identity.Principal) ([]Lease, error) {
+	if err := d.Act(ctx, by, "gateway.lease.list", ""); err != nil {
+		return nil, err
+	}
+	return d.cfg.Store.Leases(ctx, "", d.cfg.Now())
+}
+
+// OwnLeases lists the leases of whoever asks.
+func (d *Door) OwnLeases(ctx context.Context, by identity.Principal) ([]Lease, error) {
+	if err := d.Act(ctx, by, "gateway.self.requests", ""); err != nil {
+		return nil, err
+	}
+	return d.cfg.Store.Leases(ctx, by.Person, d.cfg.Now())
+}
+
+// RevokeLease ends a lease; what runs under it ends within a second.
+func (d *Door) RevokeLease(ctx context.Context, by identity.Principal, id, reason string) error {
+	if err := checkText("reason", reason, maxReason); err != nil {
+		return err
+	}
+	if err := d.Act(ctx, by, "gateway.lease.revoke", id); err != nil {
+		return err
+	}
+	d.answering.Lock()
+	defer d.answering.Unlock()
+	now := d.cfg.Now().UTC()
+	lost, err := d.cfg.Store.RevokeLease(ctx, id, Revocation{By: by.Person, At: now, Reason: reason})
+	if err != nil {
+		return fmt.Errorf("revoking lease %s, which may be over: %w", id, err)
+	}
+	d.mu.RLock()
+	less := d.leases.without(lost)
+	d.mu.RUnlock()
+	d.setLeases(less)
+	detail := map[string]any{"lease": id, "request": lost.Request, "for": lost.Person, "on": lost.Target,
+		"scope": Scope{lost.Right, lost.Pattern}, "before": map[string]any{"until": lost.Until}, "after": map[string]any{"until": now}}
+	set(detail, "reason", reason)
+	return d.Event(ctx, by, recorder.ClassConfig, "gateway.lease.revoked", recorder.OK, detail)
+}
