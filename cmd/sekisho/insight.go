@@ -343,9 +343,9 @@ func printSimulation(cmd *cobra.Command, set *settings, name string, s *policy.S
 }
 
 func printGroup(out io.Writer, g policy.Group) {
-	who := visible(g.Person)
-	if who == "" {
-		who = fmt.Sprintf("%d people", g.People)
+	who := visible(strings.Join(g.People, ", "))
+	if n := g.PeopleN - int64(len(g.People)); n > 0 {
+		who += fmt.Sprintf(" and %d more", n)
 	}
 	what := strings.TrimSpace(visible(g.Operation) + " " + visible(g.What))
 	fmt.Fprintf(out, "\n%s ×%d: %s of %s on %s\n", becomes[g.To], g.Count, who, orSeveral(g.Vendor), orSeveral(g.Target))
@@ -384,6 +384,7 @@ func printDoubts(out io.Writer, s *policy.Simulation) {
 		count int64
 		text  string
 	}{
+		{s.Bound, "stay allowed under other obligations"},
 		{s.Capped, "were refused by the gateway itself (revoked, opaque …) and stay refused"},
 		{s.Unclassified, "could not be classified again; the rights they needed then were used"},
 		{s.Differs, "were decided otherwise than revision %d decides today"},

@@ -291,9 +291,8 @@ func (c *Console) apiPolicySimulate(w http.ResponseWriter, r *http.Request, v *v
 	if err := decode(w, r, policyLimit, &body); err != nil {
 		return err
 	}
-	ctx := r.Context()
-	history, read, err := c.cfg.Door.History(ctx, v.principal(), body.Since, body.Until)
-	if err != nil {
+	ctx, by := r.Context(), v.principal()
+	if err := c.cfg.Door.Act(ctx, by, "gateway.policy.check", ""); err != nil {
 		return err
 	}
 	candidate, err := c.cfg.Policy.Candidate(ctx, body.Files.files(), c.cfg.Policy.Current().Number+1)
@@ -306,6 +305,10 @@ func (c *Console) apiPolicySimulate(w http.ResponseWriter, r *http.Request, v *v
 		return errSimulating
 	}
 	defer func() { <-c.simulating }()
+	history, read, err := c.cfg.Door.History(ctx, by, body.Since, body.Until)
+	if err != nil {
+		return err
+	}
 	lines := newSimulationLines(w, read)
 	result, err := c.simulate(ctx, candidate, history, lines.progress)
 	if err != nil {
@@ -322,7 +325,12 @@ var errSimulating = &Problem{Status: http.StatusTooManyRequests, Title: "Too man
 func (c *Console) simulate(
 	ctx context.Context, candidate *policy.Revision, history iter.Seq2[[]policy.Kept, error], progress func(int64),
 ) (*policy.Simulation, error) {
-	return policy.Simulate(ctx, c.cfg.Engine.Revision(), candidate, history, policy.SimulateOptions{Progress: progress})
+	again, err := c.cfg.Door.Reclassify(candidate)
+	if err != nil {
+		return nil, err
+	}
+	opts := policy.SimulateOptions{Reclassify: again, Progress: progress}
+	return policy.Simulate(ctx, c.cfg.Engine.Revision(), candidate, history, opts)
 }
 
 // simulationLines writes a simulation's answer as it goes on.
