@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/identity"
 	"github.com/sekisho/sekisho/recorder"
 )

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/webproxy"
 	"github.com/sekisho/sekisho/recorder"
 )
