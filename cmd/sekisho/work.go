@@ -10,10 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/console"
 	"github.com/sekisho/sekisho/gateway/directory"
-	"github.com/sekisho/sekisho/policy"
 )
 
 func applyCommand(set *settings) *cobra.Command {
@@ -130,108 +128,4 @@ func confirmed(cmd *cobra.Command) bool {
 	var answer string
 	fmt.Fscanln(cmd.InOrStdin(), &answer)
 	return answer == "y" || answer == "yes"
-}
-
-func requestCommand(set *settings) *cobra.Command {
-	return parent("request", "approval requests: list, approve, deny", requestListCommand(set), approveCommand(set), denyCommand(set))
-}
-
-func requestListCommand(set *settings) *cobra.Command {
-	var all bool
-	cmd := &cobra.Command{Use: "list", Short: "list the requests that wait", Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		status := access.RequestPending
-		if all {
-			status = ""
-		}
-		return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
-			columns := []string{"REQUEST", "STATUS", "WHO", "TARGET", "WHAT", "RIGHTS", "ASKED"}
-			return printAll(set, cmd, columns, c.Requests(ctx, status, 0), func(r access.ApprovalRequest) []string {
-				return []string{r.ID, string(r.Status), r.Person, r.Target, what(r), rights(r.Needs), local(r.CreatedAt)}
-			})
-		})
-	}}
-	cmd.Flags().BoolVar(&all, "all", false, "answered and expired ones as well")
-	return cmd
-}
-
-func what(r access.ApprovalRequest) string {
-	if r.Command != "" {
-		return r.Command
-	}
-	return r.Operation
-}
-
-func rights(needs []policy.Need) string {
-	text := ""
-	for i, n := range needs {
-		if i > 0 {
-			text += ", "
-		}
-		text += string(n.Right) + " " + n.Resource
-	}
-	return text
-}
-
-func approveCommand(set *settings) *cobra.Command {
-	var minutes int
-	var reason string
-	cmd := &cobra.Command{Use: "approve REQUEST", Short: "say yes, for a while", Args: exactly("REQUEST"), RunE: func(cmd *cobra.Command, args []string) error {
-		if err := needReason(reason); err != nil {
-			return err
-		}
-		return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
-			leases, err := c.ApproveRequest(ctx, args[0], minutes, reason)
-			if err != nil {
-				return err
-			}
-			p := set.printer(cmd)
-			for _, l := range leases {
-				if err := p.row(l, "lease "+l.ID, l.Person, string(l.Right)+" "+l.Pattern, "until "+local(l.Until)); err != nil {
-					return err
-				}
-			}
-			return p.flush()
-		})
-	}}
-	cmd.Flags().IntVar(&minutes, "minutes", access.DefaultMinutes, "how long the lease lives")
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record (required)")
-	return cmd
-}
-
-func denyCommand(set *settings) *cobra.Command {
-	var reason string
-	cmd := &cobra.Command{Use: "deny REQUEST", Short: "say no", Args: exactly("REQUEST"), RunE: func(cmd *cobra.Command, args []string) error {
-		if err := needReason(reason); err != nil {
-			return err
-		}
-		return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
-			if err := c.DenyRequest(ctx, args[0], reason); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is denied\n", args[0])
-			return nil
-		})
-	}}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for the record (required)")
-	return cmd
-}
-
-func leaseCommand(set *settings) *cobra.Command {
-	list := &cobra.Command{Use: "list", Short: "list the live leases", Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
-			return printAll(set, cmd, []string{"LEASE", "WHO", "TARGET", "RIGHT", "PATTERN", "UNTIL"}, c.Leases(ctx), func(l policy.Lease) []string {
-				return []string{l.ID, l.Person, l.Target, string(l.Right), l.Pattern, local(l.Until)}
-			})
-		})
-	}}
-	revoke := &cobra.Command{Use: "revoke LEASE", Short: "end a lease and what runs under it", Args: exactly("LEASE"), RunE: func(cmd *cobra.Command, args []string) error {
-		return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
-			if err := c.RevokeLease(ctx, args[0]); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is over\n", args[0])
-			return nil
-		})
-	}}
-	return parent("lease", "leases, the yes of an approver for a while: list, revoke", list, revoke)
 }

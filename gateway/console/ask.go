@@ -6,9 +6,9 @@ import (
 	"github.com/sekisho/sekisho/policy"
 )
 
-// ask has policy decide something only to show the answer: which pages somebody has a use for, what is open now. It
+// look has policy decide something only to show the answer: which pages somebody has a use for, what is open now. It
 // permits nothing: every act is decided again by the door, with leases and cut-offs.
-func (c *Console) ask(ctx context.Context, v *visitor, target, login string, action policy.Action) policy.Decision {
+func (c *Console) look(ctx context.Context, v *visitor, target, login string, action policy.Action) policy.Decision {
 	in, ok := c.cfg.Directory.Current().Input(v.person.ID, target, login)
 	if !ok {
 		return policy.Decision{}
@@ -26,5 +26,5 @@ func (c *Console) ask(ctx context.Context, v *visitor, target, login string, act
 func (c *Console) may(ctx context.Context, v *visitor, operation string) bool {
 	action := policy.Action{Protocol: "gateway", Operation: operation,
 		Needs: []policy.Need{{Right: policy.Admin, Resource: "*"}}}
-	return c.ask(ctx, v, policy.GatewayTarget, "", action).Effect == policy.Allow
+	return c.look(ctx, v, policy.GatewayTarget, "", action).Effect == policy.Allow
 }

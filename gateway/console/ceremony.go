@@ -18,15 +18,17 @@ const (
 	PurposeCertificate = "ssh.certificate" // issue an SSH certificate for Fingerprint
 	PurposeApproveSSH  = "ssh.approve"     // let the waiting SSH login ID in; Code is what its terminal shows
 	PurposeApproveCLI  = "cli.approve"     // let the waiting command-line login ID in; Code likewise
+	PurposeAnswer      = "request.answer"  // give Answer to the approval request ID
 )
 
 // Confirmation names what is to be confirmed. The WebAuthn challenge is bound to all of it.
 type Confirmation struct {
-	Purpose     string `json:"purpose"`
-	ID          string `json:"id,omitempty"`
-	Code        string `json:"code,omitempty"`
-	Fingerprint string `json:"fingerprint,omitempty"`
-	PublicKey   string `json:"public_key,omitempty"`
+	Purpose     string         `json:"purpose"`
+	ID          string         `json:"id,omitempty"`
+	Code        string         `json:"code,omitempty"`
+	Fingerprint string         `json:"fingerprint,omitempty"`
+	PublicKey   string         `json:"public_key,omitempty"`
+	Answer      *RequestAnswer `json:"answer,omitempty"`
 }
 
 // Ceremony is an open WebAuthn ceremony. Options is the JSON argument of PublicKeyCredential.parseCreationOptionsFromJSON or
@@ -65,11 +67,11 @@ func newCeremonies(now func() time.Time) *ceremonies {
 	return &ceremonies{now: now, open: map[string]question{}}
 }
 
-// about condenses a confirmation. The encoding of a struct of strings is unambiguous.
+// about condenses a confirmation. The encoding of a struct of strings and numbers is unambiguous.
 func about(what Confirmation) [sha256.Size]byte {
 	encoded, err := json.Marshal(what)
 	if err != nil {
-		panic(err) // strings always encode
+		panic(err) // strings and numbers always encode
 	}
 	return sha256.Sum256(encoded)
 }
@@ -122,13 +124,18 @@ func (c *Console) challenge(ctx context.Context, v *visitor, what Confirmation) 
 	case PurposeLogin, PurposeCertificate:
 	case PurposeAddKey:
 		return c.cfg.Registry.BeginLogin(ctx, v.credential, PurposeAddKey, bind[:])
+	case PurposeAnswer:
+		if err := c.checkAnswer(ctx, v, what.ID, what.Answer); err != nil {
+			return "", nil, err
+		}
+		return c.cfg.Registry.BeginLogin(ctx, v.credential, PurposeAnswer, bind[:])
 	case PurposeApproveCLI:
 		if _, err := c.cliLogins.check(v.credential.Person, what.ID, what.Code); err != nil {
 			return "", nil, err
 		}
 	default:
-		return "", nil, badRequest("purpose %q: want %s, %s, %s, %s or %s", what.Purpose, PurposeLogin, PurposeAddKey,
-			PurposeCertificate, PurposeApproveSSH, PurposeApproveCLI)
+		return "", nil, badRequest("purpose %q: want %s, %s, %s, %s, %s or %s", what.Purpose, PurposeLogin, PurposeAddKey,
+			PurposeCertificate, PurposeApproveSSH, PurposeApproveCLI, PurposeAnswer)
 	}
 	return c.cfg.Registry.BeginLogin(ctx, v.credential, identity.PurposeLogin, bind[:])
 }

@@ -117,6 +117,31 @@ func (c *Client) OwnRequests(ctx context.Context) iter.Seq2[access.ApprovalReque
 	return list[access.ApprovalRequest](ctx, c, "/api/v1/me/requests", nil)
 }
 
+// OwnLeases lists the person's leases that have not ended.
+func (c *Client) OwnLeases(ctx context.Context) iter.Seq2[access.Lease, error] {
+	return list[access.Lease](ctx, c, "/api/v1/me/leases", nil)
+}
+
+// Ask files a request ahead of the work.
+func (c *Client) Ask(ctx context.Context, a Asking) (Request, error) {
+	var filed Request
+	return filed, c.post(ctx, "/api/v1/me/requests", a, &filed)
+}
+
+// AddReason says why, and under which ticket, about a request of one's own that waits.
+func (c *Client) AddReason(ctx context.Context, id, reason, ticket string) error {
+	body := struct {
+		Reason string `json:"reason"`
+		Ticket string `json:"ticket"`
+	}{reason, ticket}
+	return c.post(ctx, "/api/v1/me/requests/"+url.PathEscape(id)+"/reason", body, nil)
+}
+
+// CancelRequest takes a request of one's own back.
+func (c *Client) CancelRequest(ctx context.Context, id string) error {
+	return c.post(ctx, "/api/v1/me/requests/"+url.PathEscape(id)+"/cancel", struct{}{}, nil)
+}
+
 // AddSSHKey enrols a public key. Once the enrolment is active it takes a proof, or a login of at most 15 minutes ago when
 // proof is nil.
 func (c *Client) AddSSHKey(ctx context.Context, publicKey string, proof *Proof) (SSHKey, error) {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/sekisho/sekisho/gateway/access"
-	"github.com/sekisho/sekisho/policy"
 	"github.com/sekisho/sekisho/recorder"
 	"github.com/sekisho/sekisho/recorder/audit"
 )
@@ -67,40 +66,50 @@ func (c *Client) Requests(ctx context.Context, status access.RequestStatus, limi
 	return list[access.ApprovalRequest](ctx, c, "/api/v1/requests", q)
 }
 
-// ApproveRequest says yes for so many minutes (0: the gateway's default) and returns the leases.
-func (c *Client) ApproveRequest(ctx context.Context, id string, minutes int, reason string) ([]policy.Lease, error) {
+// Request is one request with the digest that an answer names.
+func (c *Client) Request(ctx context.Context, id string) (Request, error) {
+	var r Request
+	return r, c.get(ctx, "/api/v1/requests/"+url.PathEscape(id), &r)
+}
+
+// ApproveRequest says yes to a request as it was shown, and tells how it stands then.
+func (c *Client) ApproveRequest(ctx context.Context, id string, a RequestAnswer) (Answered, error) {
+	var answered Answered
+	a.Answer = AnswerApprove
+	return answered, c.post(ctx, "/api/v1/requests/"+url.PathEscape(id)+"/approve", a, &answered)
+}
+
+// DenyRequest says no to it.
+func (c *Client) DenyRequest(ctx context.Context, id string, a RequestAnswer) (Answered, error) {
+	var answered Answered
+	a.Answer = AnswerDeny
+	return answered, c.post(ctx, "/api/v1/requests/"+url.PathEscape(id)+"/deny", a, &answered)
+}
+
+// AnswerRequest gives an answer that the proof confirms: that of a ceremony for PurposeAnswer with exactly this answer.
+func (c *Client) AnswerRequest(ctx context.Context, id string, a RequestAnswer, proof Proof) (Answered, error) {
+	var answered Answered
 	body := struct {
-		Minutes int    `json:"minutes"`
-		Reason  string `json:"reason"`
-	}{minutes, reason}
-	resp, err := c.send(ctx, http.MethodPost, c.cfg.BaseURL+"/api/v1/requests/"+url.PathEscape(id)+"/approve", body)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	var leases []policy.Lease
-	for lease, err := range decodeLines[policy.Lease](resp.Body) {
-		if err != nil {
-			return leases, err
-		}
-		leases = append(leases, lease)
-	}
-	return leases, nil
+		Proof
+		Answer RequestAnswer `json:"answer"`
+	}{proof, a}
+	return answered, c.post(ctx, "/api/v1/requests/"+url.PathEscape(id)+"/answer", body, &answered)
 }
 
-// DenyRequest says no.
-func (c *Client) DenyRequest(ctx context.Context, id, reason string) error {
-	return c.post(ctx, "/api/v1/requests/"+url.PathEscape(id)+"/deny", reasoned{reason}, nil)
+// RequestLink makes a link that leads whoever may see the request to it, until its deadline.
+func (c *Client) RequestLink(ctx context.Context, id string) (RequestLink, error) {
+	var link RequestLink
+	return link, c.get(ctx, "/api/v1/requests/"+url.PathEscape(id)+"/link", &link)
 }
 
-// Leases lists the live ones.
-func (c *Client) Leases(ctx context.Context) iter.Seq2[policy.Lease, error] {
-	return list[policy.Lease](ctx, c, "/api/v1/leases", nil)
+// Leases lists those that have not ended.
+func (c *Client) Leases(ctx context.Context) iter.Seq2[access.Lease, error] {
+	return list[access.Lease](ctx, c, "/api/v1/leases", nil)
 }
 
 // RevokeLease ends a lease; what runs under it ends within a second.
-func (c *Client) RevokeLease(ctx context.Context, id string) error {
-	return c.post(ctx, "/api/v1/leases/"+url.PathEscape(id)+"/revoke", struct{}{}, nil)
+func (c *Client) RevokeLease(ctx context.Context, id, reason string) error {
+	return c.post(ctx, "/api/v1/leases/"+url.PathEscape(id)+"/revoke", reasoned{reason}, nil)
 }
 
 // Sessions lists sessions, newest first.

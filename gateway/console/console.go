@@ -51,6 +51,7 @@ type Console struct {
 	ceremonies *ceremonies
 	cliLogins  *cliLogins
 	simulating chan struct{} // bounds how many simulations run at once
+	linkKey    []byte        // signs links to requests
 }
 
 // New checks the configuration.
@@ -58,8 +59,12 @@ func New(cfg Config) (*Console, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
+	linkKey, err := cfg.Authority.DeriveKey(linkPurpose)
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
 	return &Console{cfg: cfg, limits: newLimiter(cfg.Now), noted: newLimiter(cfg.Now), ceremonies: newCeremonies(cfg.Now),
-		cliLogins: newCLILogins(cfg.Now), simulating: make(chan struct{}, 1)}, nil
+		cliLogins: newCLILogins(cfg.Now), simulating: make(chan struct{}, 1), linkKey: linkKey}, nil
 }
 
 func (c *Config) complete() error {
@@ -115,11 +120,19 @@ func (c *Console) routePages(mux *http.ServeMux) {
 	mux.Handle("GET /targets", c.page(loggedIn, c.showTargets))
 	mux.Handle("GET /ssh", c.page(loggedIn, c.showSSH))
 	mux.Handle("GET /requests", c.page(loggedIn, c.showRequests))
-	mux.Handle("POST /requests/{id}", c.page(loggedIn, c.answerRequest))
+	mux.Handle("GET /requests/new", c.page(loggedIn, c.showAsking))
+	mux.Handle("POST /requests", c.page(loggedIn, c.limited(c.askOnPage)))
+	mux.Handle("GET /requests/{id}", c.page(loggedIn, c.showRequest))
+	mux.Handle("POST /requests/{id}/reason", c.page(loggedIn, c.addReasonOnPage))
+	mux.Handle("POST /requests/{id}/cancel", c.page(loggedIn, c.cancelOnPage))
+	mux.Handle("GET /r/{token}", c.page(loggedIn, c.followLink))
 	mux.Handle("GET /sessions", c.page(loggedIn, c.showSessions))
 	mux.Handle("GET /sessions/{id}", c.page(loggedIn, c.showSession))
 	mux.Handle("POST /sessions/{id}/end", c.page(loggedIn, c.endSessionPage))
 	mux.Handle("GET /decisions/{id}", c.page(loggedIn, c.showDecision))
+	mux.Handle("GET /policy", c.page(loggedIn, c.showPolicyPage))
+	mux.Handle("GET /policy/{number}", c.page(loggedIn, c.showRevision))
+	mux.Handle("POST /policy/{number}", c.page(loggedIn, c.answerRevision))
 	mux.Handle("GET /audit", c.page(loggedIn, c.showAudit))
 	mux.Handle("GET /people", c.page(loggedIn, c.showPeople))
 	mux.Handle("POST /people/{person}/release", c.page(loggedIn, c.limited(c.releasePage)))
@@ -138,6 +151,10 @@ func (c *Console) routeOwnAPI(mux *http.ServeMux) {
 	mux.Handle("POST /api/v1/logout", c.api(active, c.apiLogOut))
 	mux.Handle("GET /api/v1/me", c.api(loggedIn, c.apiMe))
 	mux.Handle("GET /api/v1/me/requests", c.api(loggedIn, c.apiOwnRequests))
+	mux.Handle("POST /api/v1/me/requests", c.api(loggedIn, c.limited(c.apiAsk)))
+	mux.Handle("POST /api/v1/me/requests/{id}/reason", c.api(loggedIn, c.apiAddReason))
+	mux.Handle("POST /api/v1/me/requests/{id}/cancel", c.api(loggedIn, c.apiCancelRequest))
+	mux.Handle("GET /api/v1/me/leases", c.api(loggedIn, c.apiOwnLeases))
 	mux.Handle("POST /api/v1/ssh/keys", c.api(certified, c.limited(c.apiAddSSHKey)))
 	mux.Handle("POST /api/v1/ssh/certificates", c.api(loggedIn, c.limited(c.apiIssueSSH)))
 	mux.Handle("GET /api/v1/ssh/pending", c.api(active, c.apiPendingSSH))
@@ -154,6 +171,9 @@ func (c *Console) routeStaffAPI(mux *http.ServeMux) {
 	mux.Handle("POST /api/v1/directory/plan", c.api(loggedIn, c.apiPlan))
 	mux.Handle("POST /api/v1/directory/apply", c.api(loggedIn, c.apiApply))
 	mux.Handle("GET /api/v1/requests", c.api(loggedIn, c.apiRequests))
+	mux.Handle("GET /api/v1/requests/{id}", c.api(loggedIn, c.apiRequest))
+	mux.Handle("GET /api/v1/requests/{id}/link", c.api(loggedIn, c.apiRequestLink))
+	mux.Handle("POST /api/v1/requests/{id}/answer", c.api(loggedIn, c.limited(c.apiAnswerRequest)))
 	mux.Handle("POST /api/v1/requests/{id}/approve", c.api(loggedIn, c.apiApproveRequest))
 	mux.Handle("POST /api/v1/requests/{id}/deny", c.api(loggedIn, c.apiDenyRequest))
 	mux.Handle("GET /api/v1/leases", c.api(loggedIn, c.apiLeases))

@@ -323,3 +323,8 @@ func wantProblem(t testing.TB, err error, status int, saying ...string) *console
 	}
 	return problem
 }
+
+// later is a time of a form, so many hours from now.
+func (g *gateway) later(hours int) string {
+	return time.Now().UTC().Add(time.Duration(hours) * time.Hour).Format("2006-01-02T15:04")
+}

@@ -6,7 +6,12 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
 	"time"
+
+	"github.com/sekisho/sekisho/gateway/access"
 )
 
 // A link leads an approver to one request as it stood when the link was made. It grants nothing: who opens it needs their
@@ -85,3 +90,52 @@ func (l link) shows(digest string) bool {
 	sum := sha256.Sum256([]byte(digest))
 	return hmac.Equal(l.digest[:], sum[:])
 }
+
+// RequestLink leads an approver to a request.
+type RequestLink struct {
+	URL     string    `json:"url"`
+	Expires time.Time `json:"expires"`
+}
+
+// linkTo makes the link to a request as it stands. It ends with the request.
+func (c *Console) linkTo(r access.ApprovalRequest) RequestLink {
+	l := newLink(r.ID, r.Digest(), r.Expires)
+	return RequestLink{URL: c.cfg.BaseURL + "/r/" + l.sign(c.linkKey), Expires: l.expires.UTC()}
+}
+
+// apiRequestLink makes a link for whoever may see the request.
+func (c *Console) apiRequestLink(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	request, err := c.request(r.Context(), v, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if request.Status != access.RequestPending {
+		return fmt.Errorf("request %s is %s: %w", request.ID, request.Status, access.ErrAnswered)
+	}
+	return answer(w, http.StatusOK, c.linkTo(request))
+}
+
+// followLink goes on to the page of the request that a link is for. Its token leaves the address bar, and no page that comes
+// after learns it.
+func (c *Console) followLink(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	l, err := openLink(c.linkKey, r.PathValue("token"), c.cfg.Now())
+	if err != nil {
+		return err
+	}
+	request, err := c.request(r.Context(), v, l.request)
+	if err != nil {
+		return err
+	}
+	if !l.shows(request.Digest()) {
+		return &outdatedLink{request.ID}
+	}
+	http.Redirect(w, r, "/requests/"+url.PathEscape(request.ID), http.StatusSeeOther)
+	return nil
+}
+
+// outdatedLink is a link to a request that has changed since.
+type outdatedLink struct{ request string }
+
+func (e *outdatedLink) Error() string { return errLinkOutdated.Error() }
+func (e *outdatedLink) Unwrap() error { return errLinkOutdated }

@@ -113,6 +113,12 @@ func (p page) With(data any) page {
 	return p
 }
 
+// For hands a part of the data to a shared template as it is.
+func (p page) For(data any) page {
+	p.Data = data
+	return p
+}
+
 // Pick is the one of two texts that is in the page's language.
 func (p page) Pick(en, ja string) string { return pick(p.Lang, en, ja) }
 

@@ -79,32 +79,6 @@ func TestWhoIsNotReleasedIsLedToTheirEnrolment(t *testing.T) {
 	}
 }
 
-func TestApproversAnswerOnTheirPage(t *testing.T) {
-	g := newGateway(t)
-	hanako, approver := g.login("hanako"), g.login("mika")
-	refusal := askToWrite(t, hanako.visit())
-	c, page := approver.browser(), g.url(consoleHost)+"/requests"
-	status, body := get(t, c, page)
-	if status != http.StatusOK || !strings.Contains(body, refusal.Request) || !strings.Contains(body, "/srv/app.conf") {
-		t.Fatalf("%d\n%s", status, body)
-	}
-	form := url.Values{"answer": {"approve"}, "minutes": {"15"}, "reason": {"ticket 4711"}}
-	if status, body := submit(t, c, page+"/"+refusal.Request, "https://evil.example", form); status != http.StatusForbidden {
-		t.Errorf("a form of another origin: %d\n%s", status, body)
-	}
-	if status, body := submit(t, hanako.browser(), page+"/"+refusal.Request, g.url(consoleHost), form); status != http.StatusForbidden {
-		t.Errorf("a contractor approves: %d\n%s", status, body)
-	}
-	status, body = submit(t, c, page+"/"+refusal.Request, g.url(consoleHost), form)
-	if status != http.StatusOK || !strings.Contains(body, "can run it again") {
-		t.Errorf("%d\n%s", status, body)
-	}
-	_, body = get(t, c, page+"?status=approved")
-	if !strings.Contains(body, "ticket 4711") {
-		t.Errorf("the answer is not shown:\n%s", body)
-	}
-}
-
 func TestAnInvestigatorReadsATranscript(t *testing.T) {
 	g := newGateway(t)
 	hanako, investigator := g.login("hanako"), g.login("ken")

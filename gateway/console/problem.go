@@ -81,6 +81,11 @@ var told = []struct {
 	{identity.ErrNotFound, http.StatusNotFound, "見つかりません。"},
 	{access.ErrNotFound, http.StatusNotFound, "見つかりません。"},
 	{access.ErrAnswered, http.StatusConflict, "すでに回答されています。"},
+	{access.ErrChanged, http.StatusConflict, "表示後に申請が変更されました。内容をもう一度確認してください。"},
+	{access.ErrInvalid, http.StatusBadRequest, "受け付けられない内容です。"},
+	{errLinkForged, http.StatusForbidden, "このリンクはこのゲートウェイのものではないか、途中で書き換えられています。"},
+	{errLinkExpired, http.StatusGone, "このリンクは期限切れです。申請の一覧から開いてください。"},
+	{errLinkOutdated, http.StatusConflict, "リンクの作成後に申請が変更されました。申請の一覧から開いて、内容を確認してください。"},
 	{access.ErrTooMany, http.StatusTooManyRequests, "承認待ちの申請が多すぎます。"},
 	{revision.ErrNotFound, http.StatusNotFound, "そのポリシー版はありません。"},
 	{revision.ErrConflict, http.StatusConflict, "ポリシーは別の変更で更新されています。差分を確認し直してください。"},
@@ -126,6 +131,9 @@ func (c *Console) problemOf(lang string, err error) *Problem {
 			}
 			if lang == "ja" {
 				p.Detail = t.ja
+			}
+			if lang == "ja" && t.err == access.ErrInvalid { // what exactly is said in English only
+				p.Detail += " " + sentence(err.Error())
 			}
 			return p
 		}

@@ -1,12 +1,14 @@
 package console
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/sekisho/sekisho/gateway/access"
+	"github.com/sekisho/sekisho/gateway/identity"
 )
 
 // Limits of lists and words.
@@ -42,7 +44,7 @@ func limit(r *http.Request, usual, most int) (int, error) {
 }
 
 var requestStatuses = []access.RequestStatus{access.RequestPending, access.RequestApproved, access.RequestDenied,
-	access.RequestExpired}
+	access.RequestExpired, access.RequestCancelled}
 
 // requestStatus reads ?status=; "" and "all" are every status.
 func requestStatus(r *http.Request) (access.RequestStatus, error) {
@@ -51,7 +53,7 @@ func requestStatus(r *http.Request) (access.RequestStatus, error) {
 		status = ""
 	}
 	if status != "" && !slices.Contains(requestStatuses, status) {
-		return "", badRequest("status: want pending, approved, denied, expired or all, not %q", status)
+		return "", badRequest("status: want one of %v or all, not %q", requestStatuses, status)
 	}
 	return status, nil
 }
@@ -72,45 +74,58 @@ func (c *Console) apiRequests(w http.ResponseWriter, r *http.Request, v *visitor
 	return answerLines(c, w, each(list))
 }
 
-// apiApproveRequest answers with the leases that were made.
+// Request is an approval request with the digest that an answer to it names.
+type Request struct {
+	access.ApprovalRequest
+	Digest string `json:"digest"`
+}
+
+// apiRequest shows one request to staff who may see requests, and to whoever made it.
+func (c *Console) apiRequest(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	found, err := c.request(r.Context(), v, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, Request{found, found.Digest()})
+}
+
+// request finds a request for whoever may see it: staff all of them, others their own.
+func (c *Console) request(ctx context.Context, v *visitor, id string) (access.ApprovalRequest, error) {
+	if v.person.Staff() {
+		return c.cfg.Door.Request(ctx, v.principal(), id)
+	}
+	return c.cfg.Door.OwnRequest(ctx, v.principal(), id)
+}
+
+// apiApproveRequest and apiDenyRequest are the command line's, which proves itself with its certificate and its login. A
+// browser's session answers with the security key only; see apiAnswerRequest.
 func (c *Console) apiApproveRequest(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	var body struct {
-		Minutes int    `json:"minutes"` // 0 for the default
-		Reason  string `json:"reason"`
+	return c.answerAsProgram(w, r, v, AnswerApprove)
+}
+
+func (c *Console) apiDenyRequest(w http.ResponseWriter, r *http.Request, v *visitor) error {
+	return c.answerAsProgram(w, r, v, AnswerDeny)
+}
+
+func (c *Console) answerAsProgram(w http.ResponseWriter, r *http.Request, v *visitor, given string) error {
+	if !v.program {
+		return identity.ErrStale
 	}
-	if err := decode(w, r, bodyLimit, &body); err != nil {
+	a := RequestAnswer{Answer: given}
+	if err := decode(w, r, bodyLimit, &a); err != nil {
 		return err
 	}
-	reason, err := wantReason(body.Reason)
-	if err != nil {
+	a.Answer = given
+	if err := a.complete(); err != nil {
 		return err
 	}
-	if err := wantMinutes(body.Minutes); err != nil {
-		return err
-	}
-	leases, err := c.cfg.Door.Approve(r.Context(), v.principal(), r.PathValue("id"), body.Minutes, reason)
-	if err != nil {
-		return err
-	}
-	return answerLines(c, w, each(leases))
+	return c.giveAnswer(r.Context(), w, v.principal(), r.PathValue("id"), &a)
 }
 
 func wantMinutes(minutes int) error {
 	if minutes < 0 || minutes > access.MaxMinutes {
 		return badRequest("minutes: a lease lives 1 to %d minutes, not %d", access.MaxMinutes, minutes)
 	}
-	return nil
-}
-
-func (c *Console) apiDenyRequest(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	id, reason, err := c.withReason(w, r, "id")
-	if err != nil {
-		return err
-	}
-	if err := c.cfg.Door.Deny(r.Context(), v.principal(), id, reason); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
@@ -123,75 +138,13 @@ func (c *Console) apiLeases(w http.ResponseWriter, r *http.Request, v *visitor) 
 }
 
 func (c *Console) apiRevokeLease(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	if err := c.cfg.Door.RevokeLease(r.Context(), v.principal(), r.PathValue("id")); err != nil {
+	id, reason, err := c.withReason(w, r, "id")
+	if err != nil {
+		return err
+	}
+	if err := c.cfg.Door.RevokeLease(r.Context(), v.principal(), id, reason); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-// requestsView is the approver's page.
-type requestsView struct {
-	Requests   []access.ApprovalRequest
-	Status     string
-	Filters    []string
-	Minutes    int
-	MaxMinutes int
-	MayAnswer  bool
-}
-
-func (c *Console) showRequests(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	status, err := requestStatus(r)
-	if err != nil {
-		return err
-	}
-	shown := string(status)
-	if !r.URL.Query().Has("status") {
-		status, shown = access.RequestPending, "pending"
-	}
-	list, err := c.cfg.Door.Requests(r.Context(), v.principal(), status, defaultList)
-	if err != nil {
-		return err
-	}
-	data := requestsView{Requests: list, Status: shown, Filters: []string{"pending", "approved", "denied", "expired", "all"},
-		Minutes: access.DefaultMinutes, MaxMinutes: access.MaxMinutes,
-		MayAnswer: c.may(r.Context(), v, "gateway.request.approve")}
-	if shown == "" {
-		data.Status = "all"
-	}
-	c.render(w, http.StatusOK, "requests", c.newPage(r, v, "requests.title", data))
-	return nil
-}
-
-func (c *Console) answerRequest(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	id, by := r.PathValue("id"), v.principal()
-	given, done := formValue(w, r, "answer"), ""
-	reason := strings.TrimSpace(r.PostFormValue("reason"))
-	switch given {
-	case "approve":
-		reason, err := wantReason(reason)
-		if err != nil {
-			return err
-		}
-		minutes, err := strconv.Atoi(r.PostFormValue("minutes"))
-		if err != nil || minutes == 0 {
-			return badRequest("minutes: want a number from 1 to %d", access.MaxMinutes)
-		}
-		if err := wantMinutes(minutes); err != nil {
-			return err
-		}
-		if _, err := c.cfg.Door.Approve(r.Context(), by, id, minutes, reason); err != nil {
-			return err
-		}
-		done = "approved"
-	case "deny":
-		if err := c.cfg.Door.Deny(r.Context(), by, id, reason); err != nil {
-			return err
-		}
-		done = "denied"
-	default:
-		return badRequest("answer: want approve or deny")
-	}
-	http.Redirect(w, r, "/requests?done="+done, http.StatusSeeOther)
 	return nil
 }

@@ -58,23 +58,27 @@ func TestAnApproverAnswersARequest(t *testing.T) {
 	if len(waiting) != 1 || waiting[0].Command == "" {
 		t.Fatalf("the approver sees %+v", waiting)
 	}
-	_, err := approver.ApproveRequest(t.Context(), refusal.Request, 30, "")
+	shown := must(approver.Request(t.Context(), refusal.Request))(t)
+	yes := console.RequestAnswer{Digest: shown.Digest, Minutes: 30}
+	_, err := approver.ApproveRequest(t.Context(), refusal.Request, yes)
 	wantProblem(t, err, http.StatusBadRequest, "reason")
-	_, err = approver.ApproveRequest(t.Context(), refusal.Request, 100_000, "ticket 4711")
+	yes.Reason, yes.Minutes = "ticket 4711", 100_000
+	_, err = approver.ApproveRequest(t.Context(), refusal.Request, yes)
 	wantProblem(t, err, http.StatusBadRequest, "minutes")
-	leases := must(approver.ApproveRequest(t.Context(), refusal.Request, 30, "ticket 4711"))(t)
+	yes.Minutes = 30
+	leases := must(approver.ApproveRequest(t.Context(), refusal.Request, yes))(t).Leases
 	if len(leases) == 0 || leases[0].Person != "hanako" || leases[0].Right != policy.Write {
 		t.Fatalf("leases %+v", leases)
 	}
 	if _, err := s.Authorize(t.Context(), access.Operation{Kind: "ssh.exec", Command: "cp /tmp/new.conf /srv/app.conf"}); err != nil {
 		t.Errorf("after the approval: %v", err)
 	}
-	_, err = approver.ApproveRequest(t.Context(), refusal.Request, 30, "again")
-	wantProblem(t, err, http.StatusConflict)
+	_, err = approver.ApproveRequest(t.Context(), refusal.Request, yes)
+	wantProblem(t, err, http.StatusConflict, "now approved by mika")
 	if live := collect(t, approver.Leases(t.Context())); len(live) != len(leases) {
 		t.Errorf("live leases %+v", live)
 	}
-	if err := approver.RevokeLease(t.Context(), leases[0].ID); err != nil {
+	if err := approver.RevokeLease(t.Context(), leases[0].ID, "done early"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -83,9 +87,11 @@ func TestAnApproverDeniesARequest(t *testing.T) {
 	g := newGateway(t)
 	hanako, approver := g.login("hanako"), g.login("mika")
 	refusal := askToWrite(t, hanako.visit())
-	if err := approver.DenyRequest(t.Context(), refusal.Request, "not in the change plan"); err != nil {
-		t.Fatal(err)
-	}
+	no := console.RequestAnswer{Digest: must(approver.Request(t.Context(), refusal.Request))(t).Digest}
+	_, err := approver.DenyRequest(t.Context(), refusal.Request, no)
+	wantProblem(t, err, http.StatusBadRequest, "reason")
+	no.Reason = "not in the change plan"
+	must(approver.DenyRequest(t.Context(), refusal.Request, no))(t)
 	own := collect(t, hanako.OwnRequests(t.Context()))
 	if own[0].Status != access.RequestDenied || own[0].Answer.Reason != "not in the change plan" || own[0].Answer.By != "mika" {
 		t.Errorf("the request is %+v", own[0])

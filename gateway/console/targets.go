@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/directory"
 	"github.com/sekisho/sekisho/gateway/identity"
 	"github.com/sekisho/sekisho/policy"
@@ -106,14 +105,14 @@ func (c *Console) target(ctx context.Context, v *visitor, t directory.Target) Ta
 	case "https":
 		shown.URL = c.appURL(t.HTTPS.Host)
 	}
-	decision := c.ask(ctx, v, t.Name, login, policy.Action{Protocol: protocol, Operation: connect})
+	decision := c.look(ctx, v, t.Name, login, policy.Action{Protocol: protocol, Operation: connect})
 	shown.Open, shown.Reasons = decision.Effect == policy.Allow, decision.Reasons
 	if !shown.Open {
 		return shown
 	}
 	for _, right := range policy.Rights {
 		action := policy.Action{Protocol: protocol, Operation: operate, Needs: []policy.Need{{Right: right, Resource: "/"}}}
-		shown.Rights = append(shown.Rights, Cell{Right: right, Effect: c.ask(ctx, v, t.Name, login, action).Effect})
+		shown.Rights = append(shown.Rights, Cell{Right: right, Effect: c.look(ctx, v, t.Name, login, action).Effect})
 	}
 	return shown
 }
@@ -141,16 +140,6 @@ func (c *Console) apiMe(w http.ResponseWriter, r *http.Request, v *visitor) erro
 	return answer(w, http.StatusOK, me)
 }
 
-const ownRequests = 50
-
-func (c *Console) apiOwnRequests(w http.ResponseWriter, r *http.Request, v *visitor) error {
-	list, err := c.cfg.Door.OwnRequests(r.Context(), v.principal(), ownRequests)
-	if err != nil {
-		return err
-	}
-	return answerLines(c, w, each(list))
-}
-
 // showStart leads everybody to the page they most likely came for.
 func (c *Console) showStart(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	first := "/targets"
@@ -164,8 +153,7 @@ func (c *Console) showStart(w http.ResponseWriter, r *http.Request, v *visitor) 
 // targetsView is a contractor's first page.
 type targetsView struct {
 	Me
-	Vendor   string
-	Requests []access.ApprovalRequest
+	Vendor string
 }
 
 func (c *Console) showTargets(w http.ResponseWriter, r *http.Request, v *visitor) error {
@@ -173,12 +161,8 @@ func (c *Console) showTargets(w http.ResponseWriter, r *http.Request, v *visitor
 	if err != nil {
 		return err
 	}
-	requests, err := c.cfg.Door.OwnRequests(r.Context(), v.principal(), ownRequests)
-	if err != nil {
-		return err
-	}
 	vendor, _ := c.cfg.Directory.Current().Vendor(v.person.Vendor)
-	p := c.newPage(r, v, "targets.title", targetsView{Me: me, Vendor: vendorName(vendor, v.lang), Requests: requests})
+	p := c.newPage(r, v, "targets.title", targetsView{Me: me, Vendor: vendorName(vendor, v.lang)})
 	p.Scripts = []string{"copy.js"}
 	c.render(w, http.StatusOK, "targets", p)
 	return nil

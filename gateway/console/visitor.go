@@ -41,6 +41,7 @@ type visitor struct {
 	web        identity.WebSession // zero below loggedIn
 	value      string              // of that session: the cookie or the bearer token
 	loggedIn   bool
+	program    bool // the session came as a bearer token, which no browser sends
 }
 
 // principal is the visitor as the door knows people.
@@ -119,7 +120,12 @@ func (c *Console) showProblem(w http.ResponseWriter, r *http.Request, v *visitor
 	}
 	// C-4: the second factor is missing or too old.
 	again := r.Method == http.MethodGet && slices.ContainsFunc(problem.Reasons, func(r policy.Reason) bool { return r.Table == "C-4" })
-	p := c.newPage(r, v, title, problemView{problem, again, r.URL.RequestURI()})
+	view := problemView{Problem: problem, Again: again, Here: r.URL.RequestURI()}
+	var outdated *outdatedLink
+	if errors.As(err, &outdated) {
+		view.Now = "/requests/" + url.PathEscape(outdated.request)
+	}
+	p := c.newPage(r, v, title, view)
 	p.Narrow = true
 	c.render(w, problem.Status, "problem", p)
 }
@@ -129,6 +135,7 @@ type problemView struct {
 	*Problem
 	Again bool   // logging in again would help
 	Here  string // where to come back to
+	Now   string // the request of an outdated link as it stands
 }
 
 // newPage prepares a page for a visitor.
@@ -150,13 +157,15 @@ func (c *Console) newPage(r *http.Request, v *visitor, title string, data any) p
 
 // nav lists the pages this person has any use for.
 func (c *Console) nav(ctx context.Context, v *visitor, here string) []navItem {
-	items := []navItem{{Path: "/targets", Word: "nav.targets"}, {Path: "/ssh", Word: "nav.ssh"}}
+	items := []navItem{{Path: "/targets", Word: "nav.targets"}, {Path: "/requests", Word: "nav.own"},
+		{Path: "/ssh", Word: "nav.ssh"}}
 	if v.person.Staff() {
 		items = nil
 		for _, staff := range []struct{ path, word, operation string }{
 			{"/requests", "nav.requests", "gateway.request.list"},
 			{"/sessions", "nav.sessions", "gateway.session.list"},
 			{"/audit", "nav.audit", "gateway.audit.search"},
+			{"/policy", "nav.policy", "gateway.policy.show"},
 			{"/people", "nav.people", "gateway.enrolment.list"},
 		} {
 			if c.may(ctx, v, staff.operation) {
@@ -224,7 +233,7 @@ func (c *Console) findSession(r *http.Request, v *visitor) error {
 	if err != nil {
 		return err
 	}
-	v.web, v.value, v.loggedIn = web, value, true
+	v.web, v.value, v.loggedIn, v.program = web, value, true, bearer
 	return nil
 }
 

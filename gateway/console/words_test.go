@@ -16,7 +16,9 @@ import (
 
 // builtWords are keys that pages put together: a prefix and each of these.
 var builtWords = map[string][]string{
-	"status.":   {"pending", "approved", "denied", "expired", "all"},
+	"status.":   {"pending", "approved", "denied", "expired", "cancelled", "all"},
+	"type.":     policy.VendorTypes,
+	"version.":  {"waiting", "scheduled", "active", "superseded", "withdrawn", "rejected"},
 	"outcome.":  {"ok", "refused", "pending", "failed", "lost"},
 	"class.":    {"login", "command", "file", "config", "export"},
 	"since.":    {"1h", "24h", "7d", "30d", "all"},
@@ -26,7 +28,8 @@ var builtWords = map[string][]string{
 	"state.":    {"invited", "certified", "waiting", "active", "revoked"},
 	"enforced.": {"kernel", "wire", "parsed", "recorded"},
 	"approve.":  {"ssh.lead", "ssh.done", "cli.lead", "cli.done"},
-	"done.":     {"approved", "denied", "ended", "released"},
+	"done.": {"approved", "denied", "ended", "released", "asked", "explained", "cancelled", "confirmed", "rejected",
+		"withdrawn"},
 }
 
 func TestEveryWordThatPagesSayExistsInBothLanguages(t *testing.T) {

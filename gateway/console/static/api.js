@@ -46,20 +46,22 @@ export function sayError(err) {
   }
 }
 
-// onSubmit runs act for a form, one at a time, with its button off while it runs.
+// onSubmit runs act for a form, one at a time, with its buttons off while it runs. act is given what the form holds, the
+// button that was pressed included.
 export function onSubmit(form, act) {
   form?.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const button = form.querySelector("button[type=submit]");
-    if (button.disabled) return;
-    button.disabled = true;
+    const buttons = form.querySelectorAll("button[type=submit]");
+    if (buttons[0].disabled) return;
+    const data = new FormData(form, event.submitter);
+    for (const button of buttons) button.disabled = true;
     say(line.dataset.working);
     try {
-      await act(new FormData(form));
+      await act(data);
     } catch (err) {
       sayError(err);
     } finally {
-      button.disabled = false;
+      for (const button of buttons) button.disabled = false;
     }
   });
 }
