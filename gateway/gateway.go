@@ -58,6 +58,7 @@ type Gateway struct {
 	web       *webproxy.Proxy
 	ssh       *sshproxy.Proxy
 	strangers strangers
+	holders   chan struct{} // capacity 1: what people named for emergencies hold may have changed
 
 	// SSH and HTTPS are the listeners; Listen sets them.
 	SSH, HTTPS net.Listener
@@ -80,7 +81,7 @@ func New(ctx context.Context, cfg Config, opts Options) (*Gateway, error) {
 	}
 	g := &Gateway{cfg: cfg, log: opts.Log, now: opts.Now}
 	for _, step := range []func(context.Context, Options) error{
-		g.takeLock, g.openState, g.openPolicy, g.openDirectory, g.openIdentity, g.openDoor, g.openProxies,
+		g.takeLock, g.openState, g.openPolicy, g.openDirectory, g.openIdentity, g.openDoor, g.openEmergencies, g.openProxies,
 	} {
 		if err := step(ctx, opts); err != nil {
 			return nil, errors.Join(err, g.Close())
@@ -120,7 +121,7 @@ func (g *Gateway) openIdentity(ctx context.Context, opts Options) error {
 	var err error
 	g.registry, err = identity.NewRegistry(identity.RegistryConfig{
 		Authority: g.authority, Store: g.db.Identity(), RPID: g.cfg.RPID, RPName: "sekisho",
-		Origins: []string{g.cfg.URL(g.cfg.ConsoleHost)}, Now: opts.Now,
+		Origins: []string{g.cfg.URL(g.cfg.ConsoleHost)}, Now: opts.Now, EmergencyFile: g.path(emergencyFile),
 	})
 	return err
 }
@@ -182,6 +183,7 @@ func (g *Gateway) Serve(ctx context.Context) error {
 	defer g.Close()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return g.door.Serve(ctx) })
+	group.Go(func() error { return g.keepHolders(ctx) })
 	group.Go(func() error { return g.policy.Serve(ctx) })
 	group.Go(func() error { return g.ssh.Serve(ctx, g.SSH) })
 	group.Go(func() error { return serveHTTP(ctx, g.httpsServer(), g.HTTPS, true) })

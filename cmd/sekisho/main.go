@@ -120,7 +120,7 @@ Try it:  sekisho demo --dir .demo`,
 	}
 	group("gateway", demoCommand(&set), initCommand(&set), serveCommand(&set), doctorCommand(&set), applyCommand(&set), targetCommand(&set))
 	group("people", inviteCommand(&set), enrolCommand(&set), releaseCommand(&set), revokeCommand(&set), loginCommand(&set), vendorCommand(&set))
-	group("work", policyCommand(&set), requestCommand(&set), leaseCommand(&set))
+	group("work", policyCommand(&set), requestCommand(&set), leaseCommand(&set), breakGlassCommand(&set))
 	group("evidence", sessionCommand(&set), replayCommand(&set), auditCommand(&set), verifyCommand(&set))
 	root.SetHelpCommandGroupID("gateway")
 	root.SetCompletionCommandGroupID("gateway")

@@ -14,6 +14,7 @@ import (
 	"github.com/sekisho/sekisho/gateway/identity"
 	"github.com/sekisho/sekisho/policy"
 	"github.com/sekisho/sekisho/recorder"
+	"github.com/sekisho/sekisho/recorder/audit"
 )
 
 // An emergency (break-glass) lets a member of staff whom the policy names reach targets for an hour at most, with every
@@ -308,6 +309,29 @@ func (d *Door) Emergency(ctx context.Context, by identity.Principal, id string) 
 // OpenEmergencies are those that are live or unreviewed, newest first, from memory. Everybody of the staff is shown that
 // there are any.
 func (d *Door) OpenEmergencies() []Emergency { return d.emergencies.open() }
+
+// EmergencyCovers tells whether an emergency opens a target, as far as the policy in force lists it.
+func (d *Door) EmergencyCovers(e Emergency, target string) bool { return d.covered(e, target) }
+
+// EmergencyCommands is what was done under an emergency that the caller has from Emergency, oldest first: the newest limit
+// of its operations, run and refused.
+func (d *Door) EmergencyCommands(ctx context.Context, e Emergency, limit int) ([]recorder.Event, error) {
+	var ran []recorder.Event
+	query := audit.Query{Class: recorder.ClassCommand, Person: e.Person, Text: e.ID, Since: e.At}
+	for ev, err := range d.cfg.Audit.Search(ctx, query) {
+		if err != nil {
+			return nil, fmt.Errorf("reading what was done under %s: %w", e.ID, err)
+		}
+		if ev.Kind == "command.run" || ev.Kind == "command.refused" {
+			ran = append(ran, ev)
+		}
+		if len(ran) >= limit {
+			break
+		}
+	}
+	slices.Reverse(ran)
+	return ran, nil
+}
 
 // EmergencyPass tells the registry whose emergency is live.
 func (d *Door) EmergencyPass(id string) (identity.Pass, bool) {

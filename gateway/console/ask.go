@@ -16,6 +16,9 @@ func (c *Console) look(ctx context.Context, v *visitor, target, login string, ac
 	mfa := v.web.MFA
 	in.Auth = policy.Auth{Kind: "human", Cert: policy.Cert{Serial: v.credential.Serial, NotAfter: v.credential.NotAfter},
 		MFA: policy.MFA{Method: mfa.Method, At: mfa.At, UV: mfa.UV}}
+	if target == policy.GatewayTarget {
+		in.BreakGlass = c.ownEmergency(v.person)
+	}
 	in.Source = policy.Source{IP: v.source.Addr().Unmap()}
 	in.Action = action
 	in.Time = policy.Clock{Now: c.cfg.Now(), Zone: c.cfg.Zone.String()}

@@ -52,6 +52,9 @@ type Console struct {
 	cliLogins  *cliLogins
 	simulating chan struct{} // bounds how many simulations run at once
 	linkKey    []byte        // signs links to requests
+
+	declaring          *declaring
+	waitingEmergencies *waitingEmergencies
 }
 
 // New checks the configuration.
@@ -64,7 +67,8 @@ func New(cfg Config) (*Console, error) {
 		return nil, fmt.Errorf("console: %w", err)
 	}
 	return &Console{cfg: cfg, limits: newLimiter(cfg.Now), noted: newLimiter(cfg.Now), ceremonies: newCeremonies(cfg.Now),
-		cliLogins: newCLILogins(cfg.Now), simulating: make(chan struct{}, 1), linkKey: linkKey}, nil
+		cliLogins: newCLILogins(cfg.Now), simulating: make(chan struct{}, 1), linkKey: linkKey,
+		declaring: newDeclaring(cfg.Now), waitingEmergencies: newWaitingEmergencies(cfg.Now)}, nil
 }
 
 func (c *Config) complete() error {
@@ -103,6 +107,7 @@ func (c *Console) Handler() http.Handler {
 	c.routePages(mux)
 	c.routeOwnAPI(mux)
 	c.routeStaffAPI(mux)
+	c.routeEmergencies(mux)
 	c.routePolicyAPI(mux)
 	mux.Handle("/api/", c.api(anyone, func(http.ResponseWriter, *http.Request, *visitor) error { return errNoRoute }))
 	mux.Handle("/", c.page(anyone, func(http.ResponseWriter, *http.Request, *visitor) error { return errNoRoute }))

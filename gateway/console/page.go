@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/directory"
 	"github.com/sekisho/sekisho/policy"
 )
@@ -89,6 +90,7 @@ type page struct {
 	Person   *directory.Person // nil before anybody is known
 	LoggedIn bool
 	Nav      []navItem
+	Alarms   []access.Emergency // staff: emergencies that are live or unreviewed
 	Data     any
 
 	url  *url.URL

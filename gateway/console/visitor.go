@@ -149,6 +149,9 @@ func (c *Console) newPage(r *http.Request, v *visitor, title string, data any) p
 			p.Notice = notice
 		}
 	}
+	if v.person.Staff() {
+		p.Alarms = c.cfg.Door.OpenEmergencies()
+	}
 	if v.loggedIn {
 		p.Nav = c.nav(r.Context(), v, r.URL.Path)
 	}
@@ -167,6 +170,7 @@ func (c *Console) nav(ctx context.Context, v *visitor, here string) []navItem {
 			{"/audit", "nav.audit", "gateway.audit.search"},
 			{"/policy", "nav.policy", "gateway.policy.show"},
 			{"/people", "nav.people", "gateway.enrolment.list"},
+			{"/emergencies", "nav.emergencies", "gateway.break-glass.list"},
 		} {
 			if c.may(ctx, v, staff.operation) {
 				items = append(items, navItem{Path: staff.path, Word: staff.word})

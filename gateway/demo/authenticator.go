@@ -31,6 +31,8 @@ var ErrNoCredential = errors.New("this authenticator holds no credential that th
 const (
 	flagUserPresent  = 1 << 0
 	flagUserVerified = 1 << 2
+	flagBackupAble   = 1 << 3
+	flagBackedUp     = 1 << 4
 	flagAttested     = 1 << 6
 
 	algES256     = -7
@@ -64,7 +66,41 @@ type credential struct {
 
 type credentialFile struct {
 	Version     int          `json:"version"`
+	Kind        Kind         `json:"kind,omitempty"`
 	Credentials []credential `json:"credentials"`
+}
+
+// Kind is what an authenticator says it is.
+type Kind string
+
+// The kinds: built into the device, a key that is plugged in, a passkey that a platform copies to other devices.
+const (
+	BuiltIn  Kind = ""
+	Hardware Kind = "hardware"
+	Synced   Kind = "synced"
+)
+
+// flags are those of every answer.
+func (k Kind) flags() byte {
+	if k == Synced {
+		return flagUserPresent | flagUserVerified | flagBackupAble | flagBackedUp
+	}
+	return flagUserPresent | flagUserVerified
+}
+
+// attachment and transport are how a browser says it reaches the authenticator.
+func (k Kind) attachment() string {
+	if k == Hardware {
+		return "cross-platform"
+	}
+	return "platform"
+}
+
+func (k Kind) transport() string {
+	if k == Hardware {
+		return "usb"
+	}
+	return "internal"
 }
 
 // urlBytes is base64url without padding in JSON, as WebAuthn writes bytes.
@@ -84,6 +120,14 @@ func NewAuthenticator(path string) (*Authenticator, error) {
 	a := &Authenticator{path}
 	_, err := a.read()
 	return a, err
+}
+
+// Become makes the authenticator one of this kind, for its next answers.
+func (a *Authenticator) Become(kind Kind) error {
+	return a.update(func(f *credentialFile) error {
+		f.Kind = kind
+		return nil
+	})
 }
 
 // creation is the part of PublicKeyCredentialCreationOptionsJSON that matters here.
@@ -153,7 +197,9 @@ func (a *Authenticator) Create(origin string, options []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	var kind Kind
 	err = a.update(func(f *credentialFile) error {
+		kind = f.Kind
 		for _, held := range f.Credentials {
 			if held.RP == rp && named(o.Exclude, held.ID) {
 				return errors.New("this authenticator is already registered with the party (excludeCredentials)")
@@ -168,11 +214,11 @@ func (a *Authenticator) Create(origin string, options []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return attestation(c, key, origin, o)
+	return attestation(c, kind, key, origin, o)
 }
 
 // attestation builds the registration's answer.
-func attestation(c credential, key *ecdsa.PrivateKey, origin string, o creation) ([]byte, error) {
+func attestation(c credential, kind Kind, key *ecdsa.PrivateKey, origin string, o creation) ([]byte, error) {
 	client := clientData("webauthn.create", origin, o.Challenge)
 	aaguid, format := [16]byte{}, "none"
 	if o.Attestation != "" && o.Attestation != "none" {
@@ -182,7 +228,7 @@ func attestation(c credential, key *ecdsa.PrivateKey, origin string, o creation)
 	if err != nil {
 		return nil, err
 	}
-	auth := authenticatorData(c, flagUserPresent|flagUserVerified|flagAttested)
+	auth := authenticatorData(c, kind.flags()|flagAttested)
 	auth = append(auth, aaguid[:]...)
 	auth = binary.BigEndian.AppendUint16(auth, uint16(len(c.ID)))
 	auth = append(append(auth, c.ID...), cose...)
@@ -206,9 +252,9 @@ func attestation(c credential, key *ecdsa.PrivateKey, origin string, o creation)
 	if o.Extensions.CredProps {
 		extensions["credProps"] = map[string]bool{"rk": true}
 	}
-	return publicKeyCredential(c.ID, extensions, map[string]any{
+	return publicKeyCredential(c.ID, kind, extensions, map[string]any{
 		"clientDataJSON": urlBytes(client), "attestationObject": urlBytes(object), "authenticatorData": urlBytes(auth),
-		"publicKey": urlBytes(public), "publicKeyAlgorithm": algES256, "transports": []string{"internal"},
+		"publicKey": urlBytes(public), "publicKeyAlgorithm": algES256, "transports": []string{kind.transport()},
 	})
 }
 
@@ -227,7 +273,9 @@ func (a *Authenticator) Get(origin string, options []byte) ([]byte, error) {
 		return nil, fmt.Errorf("login options: the challenge has %d bytes, want %d at least", len(o.Challenge), minChallenge)
 	}
 	var c credential
+	var kind Kind
 	err = a.update(func(f *credentialFile) error {
+		kind = f.Kind
 		for i := len(f.Credentials) - 1; i >= 0; i-- {
 			held := &f.Credentials[i]
 			if held.RP == rp && (len(o.Allow) == 0 || named(o.Allow, held.ID)) {
@@ -241,21 +289,21 @@ func (a *Authenticator) Get(origin string, options []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return assertion(c, origin, o)
+	return assertion(c, kind, origin, o)
 }
 
-func assertion(c credential, origin string, o assertionRequest) ([]byte, error) {
+func assertion(c credential, kind Kind, origin string, o assertionRequest) ([]byte, error) {
 	key, err := c.key()
 	if err != nil {
 		return nil, err
 	}
 	client := clientData("webauthn.get", origin, o.Challenge)
-	auth := authenticatorData(c, flagUserPresent|flagUserVerified)
+	auth := authenticatorData(c, kind.flags())
 	signature, err := signCeremony(key, auth, client)
 	if err != nil {
 		return nil, err
 	}
-	return publicKeyCredential(c.ID, map[string]any{}, map[string]any{
+	return publicKeyCredential(c.ID, kind, map[string]any{}, map[string]any{
 		"clientDataJSON": urlBytes(client), "authenticatorData": urlBytes(auth), "signature": urlBytes(signature),
 		"userHandle": c.User,
 	})
@@ -358,9 +406,9 @@ func canonical(v any) ([]byte, error) {
 	return mode.Marshal(v)
 }
 
-func publicKeyCredential(id urlBytes, extensions, response map[string]any) ([]byte, error) {
+func publicKeyCredential(id urlBytes, kind Kind, extensions, response map[string]any) ([]byte, error) {
 	return json.Marshal(map[string]any{
-		"id": id, "rawId": id, "type": "public-key", "authenticatorAttachment": "platform",
+		"id": id, "rawId": id, "type": "public-key", "authenticatorAttachment": kind.attachment(),
 		"clientExtensionResults": extensions, "response": response,
 	})
 }

@@ -137,8 +137,12 @@ func (k *keeper) lend(ctx context.Context, page string) error {
 	if err := k.call(ctx, page, "WebAuthn.enable", map[string]any{"enableUI": false}, nil); err != nil {
 		return err
 	}
+	held, err := k.authenticator.read()
+	if err != nil {
+		return err
+	}
 	options := map[string]any{
-		"protocol": "ctap2", "transport": "internal", "hasResidentKey": true, "hasUserVerification": true,
+		"protocol": "ctap2", "transport": held.Kind.transport(), "hasResidentKey": true, "hasUserVerification": true,
 		"isUserVerified": true, "automaticPresenceSimulation": true,
 	}
 	var added struct {
@@ -148,10 +152,6 @@ func (k *keeper) lend(ctx context.Context, page string) error {
 		return err
 	}
 	k.pages[page] = &lentPage{added.AuthenticatorID, map[string]uint32{}}
-	held, err := k.authenticator.read()
-	if err != nil {
-		return err
-	}
 	return k.fill(ctx, page, held.Credentials)
 }
 

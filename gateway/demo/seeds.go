@@ -17,6 +17,8 @@ type Person struct {
 	Type   string // of the vendor; staff for @staff
 	EN, JA string
 	Roles  []string // staff only
+	// HardwareKey: the person confirms with a key that is plugged in, as emergencies want it.
+	HardwareKey bool
 }
 
 // People lists the demo's people: contractors in the matrix's use, then the sub-contractor's, then staff.
@@ -29,7 +31,8 @@ func People() []Person {
 		{ID: "riku", Vendor: "kaze-temp", Type: "temporary", EN: "Riku Watanabe", JA: "渡辺 陸"},
 		{ID: "tsubasa", Vendor: "acme-sub", Type: "maintenance", EN: "Tsubasa Nakamura", JA: "中村 翼"},
 		{ID: "mika", Vendor: "@staff", Type: "staff", EN: "Mika Takahashi", JA: "高橋 美香", Roles: []string{"approver"}},
-		{ID: "ren", Vendor: "@staff", Type: "staff", EN: "Ren Kato", JA: "加藤 蓮", Roles: []string{"admin", "investigator", "approver"}},
+		{ID: "ren", Vendor: "@staff", Type: "staff", EN: "Ren Kato", JA: "加藤 蓮", Roles: []string{"admin", "investigator", "approver"},
+			HardwareKey: true},
 		{ID: "aoi", Vendor: "@staff", Type: "staff", EN: "Aoi Kobayashi", JA: "小林 葵", Roles: []string{"auditor"}},
 	}
 }

@@ -57,6 +57,7 @@ func (p Pass) mfa() MFA {
 type emergencies struct {
 	file string                       // where holders are kept, "" for nowhere
 	find func(id string) (Pass, bool) // the live emergencies; nil: none
+	used func()                       // called after a key has confirmed; may be nil
 
 	asserting sync.Mutex // one answer of a key at a time; taken before mu
 
@@ -74,9 +75,11 @@ func (m MFA) Emergency() string {
 	return id
 }
 
-// HonourEmergencies has certificates and sessions of emergencies accepted as long as find knows theirs as live. Call it
-// before the registry is used.
-func (r *Registry) HonourEmergencies(find func(id string) (Pass, bool)) { r.emergencies.find = find }
+// HonourEmergencies has certificates and sessions of emergencies accepted as long as find knows theirs as live, and used
+// called after a hardware key has confirmed one, whose counter is to be kept. Call it before the registry is used.
+func (r *Registry) HonourEmergencies(find func(id string) (Pass, bool), used func()) {
+	r.emergencies.find, r.emergencies.used = find, used
+}
 
 func (r *Registry) pass(id string) (Pass, bool) {
 	if id == "" || r.emergencies.find == nil {

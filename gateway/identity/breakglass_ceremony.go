@@ -58,6 +58,9 @@ func (r *Registry) FinishEmergency(c Credential, ceremonyID string, response []b
 	if err != nil {
 		return MFA{}, err
 	}
+	if r.emergencies.used != nil {
+		r.emergencies.used()
+	}
 	return MFA{Method: "webauthn", At: r.now().UTC(), UV: true, AAGUID: formatAAGUID(key.Authenticator.AAGUID),
 		Purpose: begun.purpose}, nil
 }

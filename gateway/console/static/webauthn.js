@@ -7,7 +7,7 @@ export async function create(options) {
   return (await navigator.credentials.create({ publicKey })).toJSON();
 }
 
-async function get(options) {
+export async function get(options) {
   const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options);
   return (await navigator.credentials.get({ publicKey })).toJSON();
 }
