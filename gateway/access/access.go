@@ -202,7 +202,7 @@ func (d *Door) sweep(ctx context.Context) {
 		if changed || !now.Before(s.decidedUntil()) {
 			s.recheck(ctx)
 		}
-		s.keepRunning(ctx, now)
+		s.keepRunning(now)
 	}
 }
 

@@ -13,16 +13,21 @@ import (
 const runningAfter = time.Second
 
 // keepRunning puts the decisions of what has been running for a while on record: what runs for hours can be explained
-// meanwhile, and a gateway that dies leaves no decision behind that only a recording knows.
-func (s *Session) keepRunning(ctx context.Context, now time.Time) {
+// meanwhile, and a gateway that dies leaves no decision behind that only a recording knows. It does not wait for the log,
+// because the sweep that calls it has sessions to end.
+func (s *Session) keepRunning(now time.Time) {
 	for _, g := range s.openGrants() {
-		if now.Sub(g.started) < runningAfter {
-			continue
+		if now.Sub(g.started) >= runningAfter && g.lasting.CompareAndSwap(false, true) {
+			go g.keepOrEnd()
 		}
-		if err := g.keep(ctx); err != nil {
-			s.unrecorded(err)
-			return
-		}
+	}
+}
+
+func (g *Grant) keepOrEnd() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := g.keep(ctx); err != nil {
+		g.session.unrecorded(err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sekisho/sekisho/gateway/directory"
@@ -48,8 +49,9 @@ type Grant struct {
 	ruling  ruling // Until is guarded by session.mu
 	started time.Time
 	ended   sync.Once
-	keeping sync.Mutex // held while the decision is put on record
-	kept    bool       // it is; guarded by keeping
+	lasting atomic.Bool // it has run for so long that its decision goes on record before its end
+	keeping sync.Mutex  // held while the decision is put on record
+	kept    bool        // it is; guarded by keeping
 }
 
 // classified is an operation with the rights it needs.
