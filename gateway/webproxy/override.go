@@ -28,7 +28,7 @@ var overrideNames = []string{"_method", "__method", "_http_method", "_httpmethod
 // parameterName spells a parameter as lenient frameworks come to see it: without leading spaces, cut at a NUL or an
 // index, with dots, dashes and spaces as underscores.
 func parameterName(name string) string {
-	name, _, _ = strings.Cut(strings.TrimLeft(name, " \t\r\n"), "\x00")
+	name, _, _ = strings.Cut(strings.TrimLeft(name, blank), "\x00")
 	if i := strings.IndexByte(name, '['); i > 0 {
 		name = name[:i]
 	}
@@ -40,6 +40,9 @@ func parameterName(name string) string {
 		return r
 	}, strings.ToLower(name))
 }
+
+// blank is what lenient frameworks skip at the beginning of a name.
+const blank = " \t\r\n\v\f"
 
 func checkName(name string) error {
 	if slices.Contains(overrideNames, parameterName(name)) {
@@ -79,28 +82,51 @@ func checkBody(h http.Header) (nameCheck, error) {
 		return &pairNames{}, nil // some frameworks take a body without a type for a form
 	}
 	kind, params, err := mime.ParseMediaType(types[0])
-	if err != nil {
-		if strings.Contains(strings.ToLower(types[0]), "form") {
-			return nil, fmt.Errorf("%w: content type %.80q: %w", errForm, types[0], err)
-		}
+	named := strings.ToLower(types[0]) // some frameworks look for a word anywhere in it
+	if err != nil && (strings.Contains(named, "form") || strings.Contains(named, "multipart")) {
+		return nil, fmt.Errorf("%w: content type %.80q: %w", errForm, types[0], err)
+	}
+	multi := strings.HasPrefix(kind, "multipart/")
+	form := multi || kind == "application/x-www-form-urlencoded"
+	if !form && !strings.Contains(named, "json") {
 		return nil, nil
 	}
-	form := kind == "application/x-www-form-urlencoded" || strings.HasPrefix(kind, "multipart/")
-	if enc := h.Get("Content-Encoding"); form && enc != "" && !strings.EqualFold(enc, "identity") {
+	if enc := h.Get("Content-Encoding"); (form || isJSON(kind)) && enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, fmt.Errorf("%w: send it without content encoding %.40q", errForm, enc)
 	}
-	switch {
-	case kind == "application/x-www-form-urlencoded":
-		return &pairNames{}, nil
-	case form:
-		if b := params["boundary"]; b == "" || len(b) > 200 {
-			return nil, fmt.Errorf("%w: a multipart body needs a boundary", errForm)
-		}
-		return newPartNames(params["boundary"]), nil
-	case isJSON(kind):
-		return &memberNames{}, nil
+	if charset := params["charset"]; charset != "" && !readsASCII(charset) {
+		return nil, fmt.Errorf("%w: send it in UTF-8, not in %.40q", errForm, charset)
 	}
-	return nil, nil
+	switch {
+	case multi:
+		return checkMultipart(named, params)
+	case form:
+		return &pairNames{}, nil
+	}
+	return &memberNames{}, nil
+}
+
+// checkMultipart wants a boundary that every app finds: some take the first thing of that name in the content type, up to
+// the first quote or semicolon.
+func checkMultipart(named string, params map[string]string) (nameCheck, error) {
+	boundary := params["boundary"]
+	if boundary == "" || len(boundary) > 200 || strings.Count(named, "boundary") != 1 ||
+		strings.Trim(boundary, boundaryBytes) != "" {
+		return nil, fmt.Errorf("%w: a multipart body needs one boundary, of letters, digits and -_.'()+,/:=?", errForm)
+	}
+	return newPartNames(boundary), nil
+}
+
+// boundaryBytes are those of RFC 2046, 5.1.1 without the space.
+const boundaryBytes = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'()+_,-./:=?"
+
+// readsASCII tells whether bytes below 0x80 mean in a charset what they mean in ASCII, so that no name hides in another
+// encoding.
+func readsASCII(charset string) bool {
+	charset = strings.ToLower(charset)
+	return slices.ContainsFunc([]string{"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-", "windows-125", "shift_jis", "shift-jis",
+		"sjis", "windows-31j", "euc-jp", "euc-kr", "gbk", "gb2312", "gb18030", "big5", "koi8-"},
+		func(known string) bool { return strings.HasPrefix(charset, known) })
 }
 
 func isJSON(kind string) bool {
@@ -134,12 +160,57 @@ func (c *pairNames) Write(p []byte) (int, error) {
 			c.value = true
 		case len(c.name) < maxName:
 			c.name = append(c.name, b)
+		case len(c.name) < maxName:
+			c.name = append(c.name, b)
+		default:
+			if c.name = trimBlank(c.name); len(c.name) < maxName {
+				c.name = append(c.name, b)
+			}
 		}
 	}
 	return len(p), nil
 }
 
-func (c *pairNames) check() error { return checkName(unescaped(string(c.name))) }
+// trimBlank drops what lenient apps skip at the beginning of a name, so that it cannot push the name out of sight.
+func trimBlank(name []byte) []byte {
+	for len(name) > 0 {
+		n := 1
+		if name[0] == '%' && len(name) > 2 {
+			n = 3
+		}
+		if first := lenient(string(name[:n])); len(first) != 1 || strings.Trim(first, blank) != "" {
+			return name
+		}
+		name = name[:copy(name, name[n:])]
+	}
+	return name
+}
+
+func (c *pairNames) check() error { return checkName(lenient(string(c.name))) }
+
+// lenient decodes a name as forgiving apps do: + is a space, what is no escape stands for itself, and %uXXXX is one.
+func lenient(name string) string {
+	if !strings.ContainsAny(name, "%+") {
+		return name
+	}
+	var b strings.Builder
+	for i := 0; i < len(name); i++ {
+		rest := name[i:]
+		switch {
+		case rest[0] == '+':
+			b.WriteByte(' ')
+		case len(rest) > 2 && rest[0] == '%' && isHex(rest[1]) && isHex(rest[2]):
+			b.WriteByte(unhex(rest[1])<<4 | unhex(rest[2]))
+			i += 2
+		case len(rest) > 5 && rest[0] == '%' && rest[1]|0x20 == 'u' && isHex(rest[2]) && isHex(rest[3]) && isHex(rest[4]) && isHex(rest[5]):
+			b.WriteRune(rune(unhex(rest[2]))<<12 | rune(unhex(rest[3]))<<8 | rune(unhex(rest[4]))<<4 | rune(unhex(rest[5])))
+			i += 5
+		default:
+			b.WriteByte(rest[0])
+		}
+	}
+	return b.String()
+}
 
 // memberNames reads the names of the outermost members of a JSON body.
 type memberNames struct {

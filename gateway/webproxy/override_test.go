@@ -11,18 +11,24 @@ import (
 
 func TestParametersThatChangeTheMethodAreRefused(t *testing.T) {
 	for name, query := range map[string]string{
-		"plainly":                   "_method=DELETE",
-		"after another":             "a=1&_method=DELETE",
-		"after a semicolon":         "a=1;_method=DELETE",
-		"encoded":                   "%5Fme%74hod=DELETE",
-		"in upper case":             "_METHOD=DELETE",
-		"with a dot, as PHP reads":  ".method=DELETE",
-		"with a space before":       "+_method=DELETE",
-		"with a NUL behind":         "_method%00x=DELETE",
-		"as a list":                 "_method[]=DELETE",
-		"without a value":           "_method",
-		"as a header's name":        "X-HTTP-Method-Override=DELETE",
-		"with a bad escape further": "_method=%zz",
+		"plainly":                    "_method=DELETE",
+		"after another":              "a=1&_method=DELETE",
+		"after a semicolon":          "a=1;_method=DELETE",
+		"encoded":                    "%5Fme%74hod=DELETE",
+		"in upper case":              "_METHOD=DELETE",
+		"with a dot, as PHP reads":   ".method=DELETE",
+		"with a space before":        "+_method=DELETE",
+		"with a NUL behind":          "_method%00x=DELETE",
+		"as a list":                  "_method[]=DELETE",
+		"without a value":            "_method",
+		"as a header's name":         "X-HTTP-Method-Override=DELETE",
+		"with a bad escape further":  "_method=%zz",
+		"with one behind a NUL":      "%5fmethod%00%zz=DELETE",
+		"with one in the index":      "%5fmethod[%zz]=DELETE",
+		"as classic ASP escapes it":  "%u005Fmethod=DELETE",
+		"behind many spaces":         strings.Repeat("+", 2*maxName) + "_method=DELETE",
+		"behind spaces of all kinds": strings.Repeat("+%20%09%0a %0D", maxName/5) + "_method=DELETE",
+		"behind many tabs":           "a=1&" + strings.Repeat("%09", 2*maxName) + "_method=DELETE",
 	} {
 		if err := checkQuery(query); !errors.Is(err, errOverride) {
 			t.Errorf("%s: %v", name, err)
@@ -75,6 +81,10 @@ func TestBodiesWithSuchAParameterAreRefusedHoweverTheyArrive(t *testing.T) {
 		"a folded part":              {"multipart/form-data; boundary=b", part("Content-Disposition: form-data;\r\n name=\"_method\"")},
 		"a part after bare newlines": {"multipart/form-data; boundary=b", "--b\nContent-Disposition: form-data; name=\"_method\"\n\nDELETE\n--b--\n"},
 		"a part behind the last":     {"multipart/form-data; boundary=b", "--b--\r\n--b\r\nContent-Disposition: form-data; name=\"_method\"\r\n\r\nx"},
+		"JSON by a broken type":      {"application/json; =", `{"_method":"DELETE"}`},
+		"JSON among parameters":      {"text/plain; a=/json", `{"_method":"DELETE"}`},
+		"JSON named with a comma":    {"application/json, text/plain", `{"_method":"DELETE"}`},
+		"a part by its other name":   {"multipart/form-data; boundary=b", part(`Content-Disposition: form-data; name*=utf-8''%5fmethod`)},
 		"a part after a preamble":    {"multipart/form-data; boundary=b", "hello\r\n--bb\r\n--b \r\nContent-Disposition: form-data; name=\"_method\"\r\n\r\nx"},
 	} {
 		for _, n := range []int{1, 3, 1 << 20} {
@@ -88,12 +98,20 @@ func TestBodiesWithSuchAParameterAreRefusedHoweverTheyArrive(t *testing.T) {
 func TestFormsNobodyCanReadAreRefused(t *testing.T) {
 	two := `Content-Disposition: form-data; name="a"`
 	for name, c := range map[string]struct{ kind, body string }{
-		"no boundary":               {"multipart/form-data", "x"},
-		"a broken type":             {"multipart/form-data; boundary", "x"},
-		"two dispositions":          {"multipart/form-data; boundary=b", "--b\r\n" + two + "\r\n" + two + "\r\n\r\nx\r\n--b--"},
-		"a broken disposition":      {"multipart/form-data; boundary=b", "--b\r\n" + two + "; name=\"_method\"\r\n\r\nx\r\n--b--"},
-		"an endless header":         {"multipart/form-data; boundary=b", "--b\r\nX: " + strings.Repeat("x", maxPartHeader+10)},
-		"a delimiter in the header": {"multipart/form-data; boundary=b", "--b\r\n--b\r\n" + two + "\r\n\r\nx"},
+		"no boundary":                {"multipart/form-data", "x"},
+		"a broken multipart type":    {"multipart/mixed, x; boundary=b", "x"},
+		"another boundary, to PHP":   {"multipart/form-data; xboundary=a; boundary=b", "x"},
+		"a boundary in a boundary":   {`multipart/form-data; boundary="a;boundary=b"`, "x"},
+		"a boundary with a quote":    {`multipart/form-data; boundary="a\"b"`, "x"},
+		"a boundary ending in space": {`multipart/form-data; boundary="a "`, "x"},
+		"a charset of mainframes":    {form + "; charset=ibm037", "x"},
+		"JSON in UTF-16":             {"application/json; charset=utf-16le", "x"},
+		"a multipart in UTF-7":       {"multipart/form-data; boundary=b; charset=utf-7", "x"},
+		"a broken type":              {"multipart/form-data; boundary", "x"},
+		"two dispositions":           {"multipart/form-data; boundary=b", "--b\r\n" + two + "\r\n" + two + "\r\n\r\nx\r\n--b--"},
+		"a broken disposition":       {"multipart/form-data; boundary=b", "--b\r\n" + two + "; name=\"_method\"\r\n\r\nx\r\n--b--"},
+		"an endless header":          {"multipart/form-data; boundary=b", "--b\r\nX: " + strings.Repeat("x", maxPartHeader+10)},
+		"a delimiter in the header":  {"multipart/form-data; boundary=b", "--b\r\n--b\r\n" + two + "\r\n\r\nx"},
 	} {
 		if err := feed(t, c.kind, c.body, 1<<20); !errors.Is(err, errForm) {
 			t.Errorf("%s: %v", name, err)
@@ -104,6 +122,9 @@ func TestFormsNobodyCanReadAreRefused(t *testing.T) {
 	}
 	if _, err := checkBody(http.Header{"Content-Type": {form}, "Content-Encoding": {"gzip"}}); !errors.Is(err, errForm) {
 		t.Errorf("a compressed form: %v", err)
+	}
+	if _, err := checkBody(http.Header{"Content-Type": {"application/json"}, "Content-Encoding": {"gzip"}}); !errors.Is(err, errForm) {
+		t.Errorf("compressed JSON: %v", err)
 	}
 }
 
@@ -123,6 +144,9 @@ func TestOrdinaryBodiesPass(t *testing.T) {
 		"a form":                        {form, "a=1&b=_method&c=" + strings.Repeat("x", 4096)},
 		"JSON with it further down":     {"application/json", `{"a":{"_method":"DELETE"},"b":["_method"],"c":"_method"}`},
 		"a list":                        {"application/json", `[{"_method":1}]`},
+		"a form in Japanese":            {form + "; charset=Shift_JIS", "a=%93%FA%96%7B"},
+		"a name without end":            {form, strings.Repeat("a", 2*maxName)},
+		"text":                          {"text/plain; charset=utf-16", "a"},
 		"a picture":                     {"image/png", "&_method=DELETE&"},
 	} {
 		for _, n := range []int{1, 7, 1 << 20} {
