@@ -139,11 +139,28 @@ func stripResponse(h http.Header) {
 		delete(h, name)
 	}
 	if lines := slices.DeleteFunc(h["Set-Cookie"], isOwnCookie); len(lines) > 0 {
+		for i := range lines {
+			lines[i] = hostOnly(lines[i])
+		}
 		h["Set-Cookie"] = lines
 	} else {
 		delete(h, "Set-Cookie")
 	}
 	keepCookies(h)
+}
+
+// hostOnly takes the domain off a cookie. Apps share one domain behind the gateway: with it, one of them could give
+// people a session of its choosing at another, or read theirs.
+func hostOnly(cookie string) string {
+	parts := strings.Split(cookie, ";")
+	kept := parts[:1]
+	for _, attribute := range parts[1:] {
+		name, _, _ := strings.Cut(attribute, "=")
+		if !strings.EqualFold(strings.TrimSpace(name), "domain") {
+			kept = append(kept, attribute)
+		}
+	}
+	return strings.Join(kept, ";")
 }
 
 // keepCookies takes out of Clear-Site-Data what would also clear the gateway's cookies, here and at the console.

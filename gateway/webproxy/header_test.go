@@ -2,6 +2,7 @@ package webproxy
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -69,6 +70,19 @@ func TestAnAppCannotSetTheGatewaysCookieNorSpeakForIt(t *testing.T) {
 	}
 	if len(h) != 3 || h.Get("Location") != "/next" {
 		t.Errorf("left: %v", h)
+	}
+}
+
+func TestACookieOfAnAppStaysWithItsHost(t *testing.T) {
+	h := http.Header{"Set-Cookie": {
+		"sid=1; Domain=example.com; Path=/", "sid=2;domain = .example.com;Secure", "sid=3; DOMAIN=a; Domain=b; HttpOnly",
+		"sid=4; Path=/domain=x; SameSite=Lax", "domain=5; Path=/", "sid=6;\tDomain\t=example.com", "sid=7; Domain",
+	}}
+	stripResponse(h)
+	want := []string{"sid=1; Path=/", "sid=2;Secure", "sid=3; HttpOnly", "sid=4; Path=/domain=x; SameSite=Lax", "domain=5; Path=/",
+		"sid=6", "sid=7"}
+	if got := h["Set-Cookie"]; !slices.Equal(got, want) {
+		t.Errorf("Set-Cookie: %q, want %q", got, want)
 	}
 }
 
