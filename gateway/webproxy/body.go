@@ -47,7 +47,8 @@ func (r redactor) manner(h http.Header, length int64) (manner, string) {
 		return digest, omittedUnread
 	case length > r.limit:
 		return digest, omittedLarge
-	case isEncoded(h) && (r.strict || isJSON(kind) || form), isJSONLines(kind), r.strict && kind == "text/event-stream":
+	case isEncoded(h) && (r.strict || isJSON(kind) || form), isJSONLines(kind), kind == "multipart/byteranges",
+		r.strict && (kind == "text/event-stream" || isScript(kind) || h.Get("Content-Range") != ""):
 		return digest, omittedUnread
 	case kind == "text/event-stream":
 		return pieces, ""
@@ -101,6 +102,11 @@ func isJSONLines(kind string) bool {
 		return true
 	}
 	return false
+}
+
+// isScript names the types in which an app may wrap JSON on request (JSONP).
+func isScript(kind string) bool {
+	return strings.HasSuffix(kind, "javascript") || strings.HasSuffix(kind, "ecmascript")
 }
 
 // looksJSON tells whether a body of whatever type begins like a JSON object or array.

@@ -134,6 +134,12 @@ func TestWhatCannotBeRedactedIsKeptAsHashAndSizeOnly(t *testing.T) {
 		"compressed JSON":                   {plain, typed("application/json", "gzip"), 10, digest},
 		"a compressed page":                 {plain, typed("text/html", "gzip"), 10, whole},
 		"a compressed page, app with paths": {strict, typed("text/html", "br"), 10, digest},
+		"ranges of JSON":                    {plain, typed("multipart/byteranges; boundary=x"), 100, digest},
+		"a part of a page, app with paths":  {strict, http.Header{"Content-Type": {"text/plain"}, "Content-Range": {"bytes 1-9/20"}}, 9, digest},
+		"a part of a file":                  {plain, http.Header{"Content-Type": {"application/pdf"}, "Content-Range": {"bytes 1-9/20"}}, 9, whole},
+		"JSON as script, app with paths":    {strict, typed("application/javascript"), 9, digest},
+		"JSON as script by another name":    {strict, typed("text/javascript; charset=utf-8"), -1, digest},
+		"a script":                          {plain, typed("text/javascript"), 9, whole},
 		"a form":                            {plain, typed("application/x-www-form-urlencoded"), -1, whole},
 	} {
 		if got, _ := c.r.manner(c.h, c.size); got != c.want {
