@@ -29,7 +29,7 @@ const maxHTTPSConns = 4096
 // httpsServer is the front of everything that arrives by HTTPS: it terminates TLS, verifies client certificates and hands
 // a request to the console, the enrolment pages or an app by its host name.
 func (g *Gateway) httpsServer() *http.Server {
-	g.HTTPS = netutil.LimitListener(g.HTTPS, maxHTTPSConns)
+	g.HTTPS = netutil.LimitListener(newCrowdListener(g.HTTPS, maxSourceConns), maxHTTPSConns)
 	return &http.Server{
 		Handler:           g.front(),
 		TLSConfig:         g.tlsConfig(),
@@ -200,13 +200,8 @@ type strangers struct {
 }
 
 func (s *strangers) allow(from netip.Addr, now time.Time) bool {
-	from = from.Unmap()
-	bits := 64
-	if from.Is4() {
-		bits = 32
-	}
-	network, err := from.Prefix(bits)
-	if err != nil {
+	network := networkOf(from)
+	if !network.IsValid() {
 		return false
 	}
 	s.mu.Lock()
