@@ -2,8 +2,12 @@ package policy
 
 import (
 	"context"
-	"errors"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
 // Explanation says how a decision came about and what would have changed it.
@@ -34,12 +38,15 @@ type ExplainedNeed struct {
 
 // ExplainedLink is what guardrail and vendor type say to one vendor of the chain.
 type ExplainedLink struct {
-	Vendor string         `json:"vendor"`
-	Type   string         `json:"type"`
-	Effect Effect         `json:"effect"`
-	Cell   ShownLink      `json:"cell"`  // of the matrix; zero when connecting
-	Rules  []FiredRule    `json:"rules"` // the rules that spoke
+	Vendor string      `json:"vendor"`
+	Type   string      `json:"type"`
+	Effect Effect      `json:"effect"`
+	Cell   ShownLink   `json:"cell"`  // of the matrix; zero when connecting
+	Rules  []FiredRule `json:"rules"` // the rules that spoke
+	// Inputs are what those rules have read that decided; when no rule spoke, what the rules read that could have allowed.
 	Inputs []MatteredWord `json:"inputs"`
+	// Unmet are the conditions at which the rules ended that could have allowed, of a package that said nothing.
+	Unmet []UnmetCondition `json:"unmet,omitempty"`
 }
 
 // FiredRule is a rule of the policy that said something.
@@ -50,10 +57,17 @@ type FiredRule struct {
 	Reasons []Reason `json:"reasons,omitempty"`
 }
 
-// MatteredWord is an input that the rules which spoke have read, with the value that it had.
+// MatteredWord is an input that the rules which decided have read, with the value that it had.
 type MatteredWord struct {
 	Name  string `json:"name"`  // input.facts.window
 	Value string `json:"value"` // JSON
+}
+
+// UnmetCondition is where a rule that could have allowed ends.
+type UnmetCondition struct {
+	Package string `json:"package"`
+	Text    string `json:"text"` // the condition as it was typed
+	Place   Place  `json:"place"`
 }
 
 // Condition is a moment that ends an allow.
@@ -81,7 +95,248 @@ type ExplainOptions struct {
 	Now    time.Time // stands in for an Input without a time
 }
 
-// Explain decides in again and says why.
+// Explain decides in again and says why. What the decision of the past was put on record with may differ: a revision explains
+// what it says itself.
 func (r *Revision) Explain(ctx context.Context, in Input, opts ExplainOptions) (Explanation, error) {
-	return Explanation{}, errors.New("explaining is not possible yet")
+	if in.Time.Now.IsZero() {
+		in.Time.Now = opts.Now
+	}
+	e, err := newExplainer(r, &in)
+	if err != nil {
+		return Explanation{}, err
+	}
+	d := e.decide(ctx, r, &in)
+	out := Explanation{Effect: d.Effect, Revision: r.number, Reasons: d.Reasons, Until: d.Until, Ends: d.Ends, Needs: []ExplainedNeed{}}
+	if d.Fault() != nil {
+		out.Fault = d.Fault().Error()
+	}
+	if in.refusal() == nil {
+		for i, need := range needsOf(&in) {
+			explained := e.need(ctx, need)
+			if i < len(d.Needs) {
+				explained.Effect, explained.Lease = d.Needs[i].Effect, d.Needs[i].Lease
+			}
+			out.Needs = append(out.Needs, explained)
+		}
+	}
+	switch {
+	case len(opts.Capped) > 0:
+		out.Effect, out.Capped, out.Reasons, out.Ends = Deny, true, addAll(slices.Clone(opts.Capped), d.Reasons), time.Time{}
+	case d.Effect == Allow:
+		out.EndsBy = e.endsBy(&d)
+	default:
+		out.Remedies = e.remedies(ctx, &d)
+	}
+	return out, ctx.Err()
+}
+
+// explainer asks one revision about one input, rule by rule.
+type explainer struct {
+	revision *Revision
+	in       *Input
+	places   *places
+	tables   *tables
+	judge    *judge
+	clock    *clock
+}
+
+func newExplainer(r *Revision, in *Input) (*explainer, error) {
+	at, err := readPlaces(r.files)
+	if err != nil {
+		return nil, err
+	}
+	f, err := readFolder(files(r.files))
+	if err != nil {
+		return nil, err
+	}
+	data, err := f.data()
+	if err != nil {
+		return nil, err
+	}
+	tables, err := newTables(data)
+	if err != nil {
+		return nil, err
+	}
+	e := &explainer{revision: r, in: in, places: at, tables: tables, judge: newJudge(r)}
+	e.clock = e.judge.clockAt(in.Time.Now)
+	e.judge.link(in, in.Time.Now, e.clock)
+	return e, nil
+}
+
+// decide is what the gateway would say.
+func (e *explainer) decide(ctx context.Context, r *Revision, in *Input) Decision {
+	return NewEngine(r, func() time.Time { return in.Time.Now }).Decide(ctx, *in)
+}
+
+// need explains what every vendor of the chain is told about one need.
+func (e *explainer) need(ctx context.Context, need Need) ExplainedNeed {
+	out := ExplainedNeed{Need: need, Effect: Allow}
+	for l := range e.judge.links {
+		q := e.judge.asking(e.in, l, need, e.clock)
+		link := e.link(ctx, &q)
+		out.Effect = min(out.Effect, link.Effect)
+		out.Links = append(out.Links, link)
+	}
+	return out
+}
+
+// link explains what one vendor of the chain is told.
+func (e *explainer) link(ctx context.Context, q *asking) ExplainedLink {
+	v := q.link.vendor
+	out := ExplainedLink{Vendor: v.ID, Type: v.Type, Effect: Allow, Rules: []FiredRule{}, Inputs: []MatteredWord{}}
+	if q.need != (Need{}) && v.Type != staffType {
+		out.Cell, _ = e.revision.linkFor(e.places, v, e.in.Target.Name, q.need.Right, q.path)
+	}
+	document := e.document(q)
+	for _, name := range q.packages() {
+		said := e.judge.say(ctx, name, q)
+		if said.effect < out.Effect {
+			out.Effect, out.Inputs, out.Unmet = said.effect, nil, nil
+		}
+		fired := e.fired(ctx, name, document)
+		for _, f := range fired {
+			out.Rules = append(out.Rules, f.FiredRule)
+		}
+		if said.effect == out.Effect {
+			out.Inputs = e.mattered(out.Inputs, document, e.decisive(name, said, fired))
+		}
+		if said.effect == Deny && len(said.deny) == 0 && said.fault == nil {
+			out.Unmet = append(out.Unmet, e.unmet(ctx, name, document)...)
+		}
+	}
+	return out
+}
+
+func (e *explainer) document(q *asking) *ast.Term {
+	return newDocument(e.in, e.clock).input(question{vendor: q.link.vendor, own: q.link.own, facts: &q.link.facts, need: q.need,
+		path: q.path.String(), cell: q.cell, override: q.override})
+}
+
+// spoken is a rule that said something.
+type spoken struct {
+	FiredRule
+	rule *ast.Rule
+}
+
+// fired asks every rule of a package by itself.
+func (e *explainer) fired(ctx context.Context, name string, document *ast.Term) []spoken {
+	var list []spoken
+	for _, answer := range answers {
+		for _, rule := range e.revision.compiler.GetRulesExact(answerRef(name, answer)) {
+			for ; rule != nil; rule = rule.Else {
+				values := e.values(ctx, rule, document)
+				if len(values) == 0 {
+					continue
+				}
+				f := FiredRule{Package: name, Rule: answer, Place: placeOf(rule.Loc()), Reasons: reasonsIn(values)}
+				if answer != "allow" || values[0].Value.Compare(ast.Boolean(true)) == 0 {
+					list = append(list, spoken{f, rule})
+				}
+				break
+			}
+		}
+	}
+	return list
+}
+
+func reasonsIn(values []*ast.Term) []Reason {
+	var list []Reason
+	for _, value := range values {
+		elements := []*ast.Term{value}
+		if set, ok := value.Value.(ast.Set); ok {
+			elements = set.Slice()
+		}
+		for _, element := range elements {
+			if reason, err := readReason(element); err == nil {
+				list = addReason(list, reason)
+			}
+		}
+	}
+	return list
+}
+
+// explained is the variable that a rule's answer is bound to.
+const explained = ast.Var("explained")
+
+// values are what a rule says by itself: nothing when its conditions do not hold.
+func (e *explainer) values(ctx context.Context, rule *ast.Rule, document *ast.Term) []*ast.Term {
+	value := rule.Head.Key
+	if value == nil {
+		value = rule.Head.Value
+	}
+	if value == nil {
+		value = ast.BooleanTerm(true)
+	}
+	body := append(slices.Clone(rule.Body), ast.Equality.Expr(ast.NewTerm(explained), value))
+	var values []*ast.Term
+	e.run(ctx, body, document, func(result topdown.QueryResult) {
+		if value := result[explained]; value != nil && len(values) < maxEntries {
+			values = append(values, value)
+		}
+	})
+	return values
+}
+
+// run evaluates a part of a rule as decisions do. A part that fails says nothing.
+func (e *explainer) run(ctx context.Context, body ast.Body, document *ast.Term, each func(topdown.QueryResult)) {
+	_ = topdown.NewQuery(body).
+		WithCompiler(e.revision.compiler).
+		WithStore(e.tables.store).
+		WithTransaction(e.tables.txn).
+		WithInput(document).
+		WithStrictBuiltinErrors(true).
+		WithCancel(&budget{ctx: ctx}).
+		Iter(ctx, func(result topdown.QueryResult) error {
+			each(result)
+			return nil
+		})
+}
+
+// decisive are the rules that made a package say what it said: those of its answer, or all that allow when it said nothing.
+func (e *explainer) decisive(name string, said *answer, fired []spoken) []*ast.Rule {
+	want := [...]string{Deny: "deny", Approval: "approval", Allow: "allow"}[said.effect]
+	var rules []*ast.Rule
+	for _, f := range fired {
+		if f.Rule == want {
+			rules = append(rules, f.rule)
+		}
+	}
+	if len(rules) == 0 {
+		rules = e.revision.compiler.GetRulesExact(answerRef(name, "allow"))
+	}
+	return rules
+}
+
+// mattered adds the inputs that rules read, with their values.
+func (e *explainer) mattered(list []MatteredWord, document *ast.Term, rules []*ast.Rule) []MatteredWord {
+	for _, name := range inputsRead(e.revision.compiler, rules) {
+		ref := ast.Ref{}
+		for _, part := range strings.Split(name, ".")[1:] {
+			ref = append(ref, ast.StringTerm(part))
+		}
+		if len(ref) == 0 || slices.ContainsFunc(list, func(w MatteredWord) bool { return w.Name == name }) {
+			continue
+		}
+		if value, err := document.Value.Find(ref); err == nil {
+			list = append(list, MatteredWord{Name: name, Value: clip(value.String(), maxCommandText)})
+		}
+	}
+	return list
+}
+
+// unmet finds, for each rule that could have allowed, the first condition that does not hold.
+func (e *explainer) unmet(ctx context.Context, name string, document *ast.Term) []UnmetCondition {
+	list := []UnmetCondition{}
+	for _, rule := range e.revision.compiler.GetRulesExact(answerRef(name, "allow")) {
+		for n := range rule.Body {
+			holds := false
+			e.run(ctx, slices.Clone(rule.Body[:n+1]), document, func(topdown.QueryResult) { holds = true })
+			if !holds {
+				at := rule.Body[n]
+				list = append(list, UnmetCondition{Package: name, Text: strings.Trim(text(at), "`"), Place: placeOf(at.Loc())})
+				break
+			}
+		}
+	}
+	return list
 }
