@@ -34,11 +34,7 @@ func (s *source) flags(cmd *cobra.Command) {
 func (s *source) read(ctx context.Context, set *settings) (revision.Files, error) {
 	dir := s.from
 	if dir == "" {
-		own, err := ownPolicy(set)
-		if err != nil {
-			return nil, err
-		}
-		if dir = own; dir == "" {
+		if dir = ownPolicy(set); dir == "" {
 			return nil, usagef("which policy folder? There is none in %s; give it with --from", set.dir)
 		}
 	}
@@ -62,8 +58,11 @@ func (s *source) readCommit(ctx context.Context, dir string) (revision.Files, er
 	}
 	repo := repository{dir: dir}
 	id, err := repo.text(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", s.commit+"^{commit}")
+	if errors.Is(err, errSilent) {
+		return nil, fmt.Errorf("there is no commit %q in the git repository of %s", s.commit, s.name)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("no commit %q in the git repository of %s: %w", s.commit, s.name, err)
+		return nil, fmt.Errorf("%s: %w", s.name, err)
 	}
 	prefix, err := repo.text(ctx, "rev-parse", "--show-prefix")
 	if err != nil {
@@ -102,13 +101,16 @@ func (r repository) files(ctx context.Context, tree string) (revision.Files, err
 const maxTree = 1 << 20
 
 func (r repository) list(ctx context.Context, tree string) ([]blob, error) {
-	listing, err := r.output(ctx, maxTree, "ls-tree", "-z", "-l", "--end-of-options", tree)
+	listing, err := r.output(ctx, maxTree, "ls-tree", "-z", "-l", "--full-tree", "--end-of-options", tree)
 	if err != nil {
 		return nil, err
 	}
 	var blobs []blob
 	total := 0
-	for line := range strings.SplitSeq(strings.TrimSuffix(string(listing), "\x00"), "\x00") {
+	for line := range strings.SplitSeq(string(listing), "\x00") {
+		if line == "" {
+			continue // behind the last
+		}
 		meta, name, ok := strings.Cut(line, "\t")
 		fields := strings.Fields(meta) // mode, kind, object, size
 		if !ok || len(fields) != 4 {
@@ -147,6 +149,9 @@ func (r repository) text(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimRight(string(out), "\n"), err
 }
 
+// errSilent: git failed and did not say why.
+var errSilent = errors.New("git failed without a word")
+
 // output runs git and returns at most limit bytes of what it says. Nothing of the environment points it elsewhere, replaces
 // objects or fetches missing ones.
 func (r repository) output(ctx context.Context, limit int64, args ...string) ([]byte, error) {
@@ -162,7 +167,7 @@ func (r repository) output(ctx context.Context, limit int64, args ...string) ([]
 		if text := strings.TrimSpace(said.String()); text != "" {
 			return nil, errors.New(visible(text))
 		}
-		return nil, fmt.Errorf("git: %w", err)
+		return nil, fmt.Errorf("%w: %w", errSilent, err)
 	}
 	return out.Bytes(), nil
 }

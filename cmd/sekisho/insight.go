@@ -330,6 +330,9 @@ func printSimulation(cmd *cobra.Command, set *settings, name string, s *policy.S
 	}
 	fmt.Fprintf(out, ", %d would change in %d session(s)\n", s.Changed, s.Sessions)
 	for _, t := range s.Totals {
+		if t.From == t.To {
+			continue
+		}
 		fmt.Fprintf(out, "  %8d  %s (%s -> %s)\n", t.Count, becomes[t.To], t.From, t.To)
 	}
 	for _, g := range s.Changes {

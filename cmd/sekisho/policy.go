@@ -101,27 +101,19 @@ func policyFolder(set *settings, args []string) (fs.FS, string, error) {
 	if len(args) == 1 {
 		return os.DirFS(args[0]), filepath.Clean(args[0]), nil
 	}
-	own, err := ownPolicy(set)
-	if err != nil {
-		return nil, "", err
-	}
-	if own != "" {
+	if own := ownPolicy(set); own != "" {
 		return os.DirFS(own), own, nil
 	}
 	return rego.FS, shippedPolicy, nil
 }
 
 // ownPolicy is the working copy in --dir, "" when none is there.
-func ownPolicy(set *settings) (string, error) {
-	dir, err := set.folder()
-	if err != nil {
-		return "", err
-	}
-	own := filepath.Join(dir, "policy")
+func ownPolicy(set *settings) string {
+	own := filepath.Join(set.dir, "policy")
 	if _, err := os.Stat(filepath.Join(own, "matrix.yaml")); err != nil {
-		return "", nil
+		return ""
 	}
-	return own, nil
+	return own
 }
 
 func testPolicy(cmd *cobra.Command, set *settings, fsys fs.FS, name string) error {
