@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -135,8 +136,8 @@ type routeSpec struct {
 	Target        Located[string]   `yaml:"target"`
 	Rights        []Located[string] `yaml:"rights"`
 	Approvers     []Located[string] `yaml:"approvers"`
-	Need          Located[int]      `yaml:"need"`
-	MaxMinutes    Located[int]      `yaml:"max_minutes"`
+	Need          Located[string]   `yaml:"need"`
+	MaxMinutes    Located[string]   `yaml:"max_minutes"`
 	Deadline      Located[string]   `yaml:"deadline"`
 	EscalateAfter Located[string]   `yaml:"escalate_after"`
 	EscalateTo    []Located[string] `yaml:"escalate_to"`
@@ -146,7 +147,7 @@ type routeSpec struct {
 
 type emergencySpec struct {
 	People  []Located[string] `yaml:"people"`
-	Minutes Located[int]      `yaml:"minutes"`
+	Minutes Located[string]   `yaml:"minutes"`
 	Targets []Located[string] `yaml:"targets"`
 }
 
@@ -282,14 +283,15 @@ func union(a, b []string) []string {
 	return slices.Compact(all)
 }
 
-func (f *findings) number(given Located[int], into *int, what string, most int) {
+func (f *findings) number(given Located[string], into *int, what string, most int) {
 	if !given.Set() {
 		return
 	}
-	if given.Value < 1 || given.Value > most {
-		f.fail(given.at(), "%s is %d: want 1 to %d", what, given.Value, most)
+	n, err := strconv.Atoi(given.Value) // as text: the decoder would take 1.5 for 1
+	if err != nil || n < 1 || n > most {
+		f.fail(given.at(), "%s is %q: want 1 to %d", what, given.Value, most)
 	}
-	*into = given.Value
+	*into = n
 }
 
 func (f *findings) duration(given Located[string], into *time.Duration, what string, least, most time.Duration) {
