@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 type archive struct {
 	*house
 	engine *policy.Engine
+	gone   *atomic.Bool // the person's credential is revoked
 }
 
 func newArchive(t *testing.T, change ...func(*access.Config)) archive {

@@ -136,6 +136,7 @@ func (d *Door) CutOff(ctx context.Context, by identity.Principal, vendor, reason
 	d.mu.Lock()
 	d.cutOffs[vendor] = cut
 	d.mu.Unlock()
+	d.Recheck() // catches a session that was decided before and opens only now
 	ended := &Ended{Reason: "vendor cut off", EN: because("your company's access was cut off", reason),
 		JA: because("貴社のアクセスは遮断されました", reason)}
 	ids := []string{}
