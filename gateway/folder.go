@@ -132,7 +132,8 @@ func (g *Gateway) policyDirectory() revision.Directory {
 		return revision.Directory{}
 	}
 	dir := g.directory.Current()
-	known := revision.Directory{Vendors: []string{}, Targets: []string{}, Windows: []string{}}
+	known := revision.Directory{Vendors: []string{}, Targets: []string{}, Windows: []string{},
+		Same: func(a, b string) bool { return slices.Contains(dir.Same(a), b) }}
 	for _, p := range dir.People() {
 		if in, ok := dir.Input(p.ID, policy.GatewayTarget, ""); ok && slices.Contains(p.Roles, directory.RoleAdmin) {
 			known.Admins = append(known.Admins, g.present(in))
