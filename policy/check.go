@@ -32,6 +32,7 @@ const (
 	ruleWord        = "word"        // error: a rule compares an input with a word that it never has
 	ruleNever       = "never"       // a rule, cell or obligation that never counts
 	ruleUnreachable = "unreachable" // warning: nobody asks this rule
+	ruleOpen        = "open"        // warning: an allow without a condition
 	ruleUnknown     = "unknown"     // warning: a vendor, target or window that does not exist
 	ruleShadowed    = "shadowed"    // warning: later overrides replace this one wholly
 	ruleWindow      = "window"      // warning: nobody can use this window

@@ -45,6 +45,7 @@ func (c *checker) rules(f *folder) error {
 	}
 	c.reach(compiler)
 	c.shapes(compiler)
+	c.open(compiler)
 	c.index(compiler)
 	words := newVocabulary(m, data, &c.opts)
 	for _, name := range slices.Sorted(maps.Keys(compiler.Modules)) {
@@ -202,6 +203,16 @@ func couldBe(t, kind types.Type) bool {
 		return true
 	}
 	return types.Compare(t, kind) == 0
+}
+
+// open warns about an allow that asks for nothing.
+func (c *checker) open(compiler *ast.Compiler) {
+	for _, rule := range asked(compiler) {
+		yes := rule.Head.Value == nil || rule.Head.Value.Value.Compare(ast.Boolean(true)) == 0
+		if rule.Head.Name == "allow" && yes && len(rule.Body) == 1 && rule.Body[0].Equal(ast.NewExpr(ast.BooleanTerm(true))) {
+			c.warn(placeOf(rule.Loc()), ruleOpen, "this allows whatever no rule refuses; give it a condition, as input.cell == \"always\"")
+		}
+	}
 }
 
 // references finds names under `data` that neither the rules nor the tables have: such a reference is silently undefined.

@@ -104,6 +104,8 @@ func TestCheckFindsMistakesAtTheirPlace(t *testing.T) {
 			"24:22: warning index: maintenance.deny is evaluated for every decision: data.sekisho.maintenance.on_db is a rule of its own"},
 		{"… of a helper function", `deny contains "x" if lib.runs("pg_dump")`,
 			`24:22: warning index: maintenance.deny is evaluated for every decision: data.sekisho.lib.runs(…) is a rule of its own; put a plain condition beside it that can be looked up, as input.right == "execute"`},
+		{"a default that allows", "default allow := true", "24:1: warning open: this allows whatever no rule refuses"},
+		{"an allow without a condition", "allow := true", "24:1: warning open: this allows whatever no rule refuses"},
 		{"a file that is not formatted", `deny contains "x"   if input.right == "read"`,
 			`24:19: warning format: the file is not formatted; this line should read "deny contains \"x\" if input.right == \"read\""`},
 	} {

@@ -187,7 +187,7 @@ func (e *explainer) link(ctx context.Context, q *asking) ExplainedLink {
 	if q.need != (Need{}) && v.Type != staffType {
 		out.Cell, _ = e.revision.linkFor(e.places, v, e.in.Target.Name, q.need.Right, q.path)
 	}
-	document := e.document(q)
+	document := q.document()
 	for _, name := range q.packages() {
 		said := e.judge.say(ctx, name, q)
 		if said.effect < out.Effect {
@@ -205,11 +205,6 @@ func (e *explainer) link(ctx context.Context, q *asking) ExplainedLink {
 		}
 	}
 	return out
-}
-
-func (e *explainer) document(q *asking) *ast.Term {
-	return newDocument(e.in, e.clock).input(question{vendor: q.link.vendor, own: q.link.own, facts: &q.link.facts, need: q.need,
-		path: q.path.String(), cell: q.cell, override: q.override})
 }
 
 // spoken is a rule that said something.

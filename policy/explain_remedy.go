@@ -296,6 +296,9 @@ func (e *explainer) needChanges(d *Decision) []change {
 	if len(open) > 0 && open[0].Right != Admin {
 		list = append(list, leaseChange(open))
 	}
+	if c, ok := e.pathChange(open); ok {
+		list = append(list, c)
+	}
 	if len(e.in.Action.Needs) > 1 {
 		for _, need := range open[:min(len(open), maxNamed/8)] {
 			list = append(list, change{id: "need", drops: true,
@@ -307,6 +310,33 @@ func (e *explainer) needChanges(d *Decision) []change {
 		}
 	}
 	return list
+}
+
+// pathChange tells paths that could not be told: an exception that tightens holds for them, too.
+func (e *explainer) pathChange(open []Need) (change, bool) {
+	protocol := e.in.Action.Protocol
+	hidden := func(n Need) bool { return pathOf(protocol, n).unknown }
+	if !slices.ContainsFunc(open, hidden) {
+		return change{}, false
+	}
+	return change{id: "path", en: "if the path could be told: without variables, wildcards and ..",
+		ja: "変数・ワイルドカード・.. を使わず、パスが判定できれば",
+		apply: func(in *Input) {
+			in.Action.Needs = slices.Clone(in.Action.Needs)
+			for i, n := range in.Action.Needs {
+				if hidden(n) {
+					in.Action.Needs[i].Resource = plainResource(protocol)
+				}
+			}
+		}}, true
+}
+
+// plainResource is a path that no exception is about.
+func plainResource(protocol string) string {
+	if protocol == "https" {
+		return "GET /"
+	}
+	return "/"
 }
 
 func leaseChange(needs []Need) change {

@@ -166,6 +166,16 @@ func TestOneOfTwoNeedsIsInTheWay(t *testing.T) {
 	}
 }
 
+func TestAPathThatCannotBeToldIsInTheWay(t *testing.T) {
+	rev := load(t, overrides(t, "  - {name: secret, path: /srv/secret/**, cells: {read: never}}\n"))
+	in := asks("maintenance", policy.Read)
+	in.Action.Needs[0].Resource = "$HOME/x"
+	e := explain(t, rev, in, policy.ExplainOptions{})
+	if got := remedies(e); !slices.Equal(got, []string{"path", "matrix"}) {
+		t.Errorf("remedies %v", got)
+	}
+}
+
 func TestTheParentThatLimitsIsNamed(t *testing.T) {
 	in := asks("development", policy.Write)
 	in.Parents = []policy.Vendor{vendor("middle", "development"), vendor("head", "operations")}

@@ -345,27 +345,23 @@ func (r *Revision) ideal(ctx context.Context, v Vendor, target Target, right Rig
 	} else {
 		in.Target.Kind = "ssh"
 	}
-	l := link{vendor: &in.Vendor, own: true, facts: idealFacts}
-	answer, err := r.consult(ctx, in, &l, Need{Right: right, Resource: "/"}, v.Windows)
-	if err != nil {
-		return opinion{}, err
+	q := asking{in: in, link: &link{vendor: &in.Vendor, own: true, facts: idealFacts}, need: Need{Right: right, Resource: "/"},
+		windows: &clock{open: v.Windows}}
+	q.path = pathOf(in.Action.Protocol, q.need)
+	c, by := r.matrix.cellFor(subject{v.Type, v.ID, target.Name}, right, q.path)
+	q.cellValue = cellValue{c.String(), by}
+	said := opinion{allow: true}
+	for _, name := range q.packages() {
+		a := r.evaluate(ctx, name, &q)
+		if a.fault != nil {
+			return opinion{}, a.fault
+		}
+		said = said.least(a.opinion)
 	}
-	return answer.guard.least(answer.kind), nil
+	return said, nil
 }
 
 // least is what two packages say together: both have to allow.
 func (o opinion) least(other opinion) opinion {
 	return opinion{allow: o.allow && other.allow, approval: append(o.approval, other.approval...), deny: append(o.deny, other.deny...)}
-}
-
-// consult asks guardrail and vendor type of one vendor of the chain about one need while these windows are open.
-func (r *Revision) consult(ctx context.Context, in *Input, l *link, need Need, windows []string) (verdict, error) {
-	p := pathOf(in.Action.Protocol, need)
-	c, by := r.matrix.cellFor(subject{l.vendor.Type, l.vendor.ID, in.Target.Name}, need.Right, p)
-	q := question{vendor: l.vendor, own: l.own, facts: &l.facts, need: need, path: p.String(), cell: c.String(), override: by}
-	program := r.programs[l.vendor.Type]
-	if program == nil {
-		return verdict{}, fmt.Errorf("there are no rules for the vendor type %.32q", l.vendor.Type)
-	}
-	return program.run(ctx, newDocument(in, &clock{open: windows}).input(q))
 }

@@ -15,7 +15,8 @@ type SimulateOptions struct {
 	// Reclassify is asked when the two revisions' command catalogues differ. It tells which rights the action would need under the candidate's command catalogue. Capped says that the
 	// door would refuse it whatever the policy says (a line that is now opaque on a target that refuses such lines). With
 	// ok false the needs on record stay and the decision is counted in Unclassified; nil does so for all. Its answer must
-	// depend on action and target alone: it is remembered. It is called from several goroutines.
+	// depend on action and target alone: it is remembered. It is called from several goroutines, and not for what has no
+	// command.
 	Reclassify func(in *Input) (action Action, capped, ok bool)
 	// Progress is told how many decisions are done, at most ten times a second, never from two goroutines at once.
 	Progress func(done int64)
@@ -221,7 +222,7 @@ func (t *tally) one(ctx context.Context, k *Kept) {
 
 // again is the input as the candidate would classify it.
 func (t *tally) again(in *Input) (again *Input, capped bool) {
-	if t.reclassify == nil {
+	if t.reclassify == nil || in.Action.Command == "" {
 		return in, false
 	}
 	r := t.reclassify.of(in)

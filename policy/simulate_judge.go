@@ -226,7 +226,7 @@ func (j *judge) say(ctx context.Context, name string, q *asking) *answer {
 	if known := o.said[string(j.key)]; known != nil {
 		return known
 	}
-	a := j.evaluate(ctx, name, q)
+	a := j.revision.evaluate(ctx, name, q)
 	if ctx.Err() == nil {
 		if len(o.said) >= judgeAnswers {
 			clear(o.said)
@@ -236,19 +236,18 @@ func (j *judge) say(ctx context.Context, name string, q *asking) *answer {
 	return a
 }
 
-// evaluate asks the rules. A type's program asks the guardrail, too.
-func (j *judge) evaluate(ctx context.Context, name string, q *asking) (a *answer) {
+// evaluate asks one package. A type's program asks the guardrail, too.
+func (r *Revision) evaluate(ctx context.Context, name string, q *asking) (a *answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			a = &answer{fault: fmt.Errorf("panic while deciding: %v", p)}
 		}
 	}()
-	program := j.revision.guard
+	program := r.guard
 	if name != guardrailPackage {
-		program = j.revision.programs[name]
+		program = r.programs[name]
 	}
-	v, err := program.run(ctx, newDocument(q.in, q.windows).input(question{vendor: q.link.vendor, own: q.link.own,
-		facts: &q.link.facts, need: q.need, path: q.path.String(), cell: q.cell, override: q.override}))
+	v, err := program.run(ctx, q.document())
 	if err != nil {
 		return &answer{fault: err}
 	}
@@ -280,6 +279,12 @@ type asking struct {
 	path    resourcePath
 	windows *clock
 	cellValue
+}
+
+// document is what the rules read.
+func (q *asking) document() *ast.Term {
+	return newDocument(q.in, q.windows).input(question{vendor: q.link.vendor, own: q.link.own, facts: &q.link.facts, need: q.need,
+		path: q.path.String(), cell: q.cell, override: q.override})
 }
 
 // packages are those that are asked: the guardrail alone about connecting and about self-service.
