@@ -13,6 +13,7 @@ import (
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/directory"
 	"github.com/sekisho/sekisho/gateway/identity"
+	"github.com/sekisho/sekisho/gateway/revision"
 	"github.com/sekisho/sekisho/policy"
 )
 
@@ -20,6 +21,7 @@ import (
 type state interface {
 	Identity() identity.Store
 	Directory() directory.Store
+	Revision() revision.Store
 	Access() access.Store
 }
 
@@ -40,6 +42,9 @@ func conform(t *testing.T, open func(t *testing.T) state) {
 		"web sessions that are over are forgotten":             forgetsWebSessions,
 		"directories are numbered without gaps or repeats":     keepsDirectories,
 		"of many who apply one version exactly one wins":       appliesOnceUnderLoad,
+		"the book of revisions has no gaps or repeats":         keepsRevisions,
+		"a book entry and its files are stored whole or not":   appendsWholeOrNot,
+		"of many who append one entry exactly one wins":        appendsOnceUnderLoad,
 		"a request is kept as it is put":                       keepsRequests,
 		"requests are listed newest first":                     listsRequests,
 		"a request is answered once, with its leases":          answersOnce,
