@@ -3,9 +3,15 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/sekisho/sekisho/gateway/access"
+	"github.com/sekisho/sekisho/gateway/console"
 )
 
 // emergencyFile keeps who may declare an emergency and with what, so that a start does not need the store for it.
@@ -55,4 +61,38 @@ func (g *Gateway) keepHolders(ctx context.Context) error {
 			retry.Reset(holdersAgain)
 		}
 	}
+}
+
+// examineEmergencies shows what is live or unreviewed, and whether those whom the policy names could declare one.
+func examineEmergencies(ctx context.Context, cfg Config) []Finding {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	found, err := console.NewBootstrapClient(filepath.Join(cfg.Dir, socketFile)).Emergencies(ctx)
+	if err != nil {
+		return nil // not running, as another finding says
+	}
+	var findings []Finding
+	for _, e := range found.Open {
+		what := "it waits for the reviews of two people; see: sekisho break-glass show " + e.ID
+		if e.State() == access.EmergencyLive {
+			what = fmt.Sprintf("it lasts until %s, unless somebody runs: sekisho break-glass end %s", e.Until.Local().Format(time.DateTime), e.ID)
+		}
+		findings = append(findings, Finding{What: "emergency", Problem: fmt.Sprintf("%s by %s (%s): %s", e.ID, e.Person, e.Reason, what)})
+	}
+	named := Finding{What: "break-glass", Detail: "the policy names nobody"}
+	var ready, not []string
+	for _, h := range found.Named {
+		if h.Problem == "" {
+			ready = append(ready, h.Person)
+		} else {
+			not = append(not, h.Person+" "+h.Problem)
+		}
+	}
+	if len(ready) > 0 {
+		named.Detail = "ready: " + strings.Join(ready, ", ")
+	}
+	if len(not) > 0 {
+		named.Problem = strings.Join(not, "; ")
+	}
+	return append(findings, named)
 }

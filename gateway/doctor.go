@@ -34,7 +34,8 @@ func Examine(ctx context.Context, dir string) []Finding {
 	}
 	findings := []Finding{{What: "configuration", Detail: filepath.Join(dir, ConfigFile)}, examineKeys(cfg)}
 	findings = append(findings, examinePolicy(ctx, cfg)...)
-	return append(findings, examineDisk(cfg), examineRunning(cfg))
+	findings = append(findings, examineDisk(cfg), examineRunning(cfg))
+	return append(findings, examineEmergencies(ctx, cfg)...)
 }
 
 func examineKeys(cfg Config) Finding {

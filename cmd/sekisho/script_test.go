@@ -59,6 +59,7 @@ func TestScripts(t *testing.T) {
 			"port":     port,
 			"machine":  prepareMachine,
 			"terminal": terminal,
+			"database": databaseFault,
 		},
 	})
 }

@@ -189,7 +189,7 @@ func (d *Door) Declare(ctx context.Context, by identity.Principal, decl Declarat
 		At: now.UTC(), Until: until.UTC(), SourceIP: by.Source.Addr().Unmap().String(), Revision: d.cfg.Engine.Revision().Number(),
 		Proof: EmergencyProof{Certificate: by.Serial, WebAuthnAt: by.MFA.At.UTC(), AAGUID: by.MFA.AAGUID,
 			SSHSerial: decl.SSHSerial, Fingerprint: decl.Fingerprint}}
-	if err := d.Event(ctx, by, recorder.ClassConfig, kindDeclared, recorder.OK, map[string]any{"emergency": e}); err != nil {
+	if err := d.Event(ctx, by, recorder.ClassConfig, kindDeclared, recorder.OK, map[string]any{"what": e.ID + ": " + e.Reason, "emergency": e}); err != nil {
 		return Emergency{}, err
 	}
 	d.cfg.Log.Error("emergency access declared", zap.String("id", e.ID), zap.String("person", e.Person),
@@ -234,7 +234,7 @@ func (d *Door) endEmergency(ctx context.Context, by identity.Principal, id, reas
 	d.Recheck()
 	d.cfg.Log.Error("emergency access over", zap.String("id", id), zap.String("person", e.Person), zap.String("reason", reason))
 	return d.Event(ctx, by, recorder.ClassConfig, kindEnded, recorder.OK,
-		map[string]any{"emergency": id, "person": e.Person, "reason": reason, "ended_at": e.EndedAt, "sessions": e.Sessions})
+		map[string]any{"what": id + ": " + reason, "emergency": id, "person": e.Person, "reason": reason, "ended_at": e.EndedAt, "sessions": e.Sessions})
 }
 
 // ReviewEmergency is what one of two people says about an emergency that is over: neither who declared it, nor the same
@@ -259,7 +259,7 @@ func (d *Door) ReviewEmergency(ctx context.Context, by identity.Principal, id, v
 		return Emergency{}, err
 	}
 	review := EmergencyReview{By: by.Person, At: d.cfg.Now().UTC(), Verdict: verdict, Reason: reason}
-	detail := map[string]any{"emergency": id, "person": e.Person, "review": review}
+	detail := map[string]any{"what": id + ": " + verdict, "emergency": id, "person": e.Person, "review": review}
 	if err := d.Event(ctx, by, recorder.ClassConfig, kindReviewed, recorder.OK, detail); err != nil {
 		return Emergency{}, err
 	}

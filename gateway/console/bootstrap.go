@@ -30,6 +30,7 @@ type FolderStatus struct {
 func (c *Console) BootstrapHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", c.stranger(c.folderStatus))
+	mux.HandleFunc("GET /emergencies", c.stranger(c.folderEmergencies))
 	mux.HandleFunc("POST /directory", c.stranger(c.folderApply))
 	mux.HandleFunc("POST /invite", c.stranger(c.folderInvite))
 	mux.HandleFunc("POST /release", c.stranger(c.folderRelease))
