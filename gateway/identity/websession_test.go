@@ -49,6 +49,31 @@ func TestAWebSessionEndsWhenIdleAndAfterTwelveHours(t *testing.T) {
 	wantErr(t, see(), identity.ErrNoSession)
 }
 
+func TestTheWebSessionsOfOnePersonAreBounded(t *testing.T) {
+	g := newGate(t)
+	h, other := g.active("hanako", "acme"), g.active("taro", "acme")
+	first, theirs := h.cookie(), other.cookie()
+	console, err := g.registry.WebSession(g.ctx, first, testHost, h.credential())
+	must(t, err)
+	var cookies []string
+	for range 128 {
+		console, err = g.registry.WebSession(g.ctx, first, testHost, h.credential())
+		must(t, err)
+		token, err := g.registry.Handoff(g.ctx, console, appHost)
+		must(t, err)
+		cookie, err := g.registry.TakeHandoff(g.ctx, token, appHost, h.credential())
+		must(t, err)
+		cookies = append(cookies, cookie)
+		g.clock.pass(5 * time.Second)
+	}
+	_, err = g.registry.WebSession(g.ctx, cookies[127], appHost, h.credential())
+	must(t, err)
+	_, err = g.registry.WebSession(g.ctx, theirs, testHost, other.credential())
+	must(t, err)
+	_, err = g.registry.WebSession(g.ctx, cookies[0], appHost, h.credential())
+	wantErr(t, err, identity.ErrNoSession)
+}
+
 func TestOnlyAFreshLoginOpensAWebSession(t *testing.T) {
 	g := newGate(t)
 	h := g.active("hanako", "acme")

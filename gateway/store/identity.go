@@ -129,7 +129,11 @@ func scanWebSession(columns scan) (w identity.WebSession, err error) {
 	return w, err
 }
 
-// PutWebSession also forgets the sessions that were over when this one was last seen, so that their number stays bounded.
+// maxOwnWebSessions bounds what one person has open: the console's and one for each app, in a few browsers.
+const maxOwnWebSessions = 64
+
+// PutWebSession also forgets the sessions that were over when this one was last seen, and those of the same person that
+// were seen longest ago, so that their number stays bounded.
 func (s identityStore) PutWebSession(ctx context.Context, w identity.WebSession) error {
 	mfa, err := encode(w.MFA)
 	if err != nil {
@@ -137,6 +141,12 @@ func (s identityStore) PutWebSession(ctx context.Context, w identity.WebSession)
 	}
 	return s.db.inside(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `DELETE FROM web_sessions WHERE expires <= $1 AND id_hash <> $2`, nanos(w.SeenAt), w.IDHash)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM web_sessions WHERE id_hash IN (SELECT id_hash FROM web_sessions
+			WHERE person = $1 AND id_hash <> $2 ORDER BY seen_at DESC, id_hash LIMIT 1000000 OFFSET $3)`,
+			w.Person, w.IDHash, maxOwnWebSessions-1)
 		if err != nil {
 			return err
 		}
