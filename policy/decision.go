@@ -54,22 +54,15 @@ func (d *Decision) fail(err error) {
 
 // apply turns a plan into the answer: leases raise approvals, the least of the needs counts, and its reasons stand.
 func (d *Decision) apply(p *plan, in *Input, e *ends) {
-	d.Effect, d.Obligations = Allow, p.obligations
-	effects := make([]Effect, len(p.effects))
+	d.Effect = Allow
+	if len(in.Action.Needs) > 0 {
+		d.Needs = make([]NeedEffect, len(in.Action.Needs))
+	}
 	for i, effect := range p.effects {
-		var lease string
-		if effect == Approval && i < len(in.Action.Needs) {
-			if l, ok := raise(in.Leases, in.Person.ID, in.Target.Name, in.Action.Needs[i], e.now); ok {
-				effect, lease = Allow, l.ID
-				e.over(l.Until)
-			} else {
-				e.begins(in.Leases)
-			}
+		if i < len(d.Needs) {
+			d.Needs[i] = raised(effect, &in.Action.Needs[i], in, e)
+			effect = d.Needs[i].Effect
 		}
-		if i < len(in.Action.Needs) {
-			d.Needs = append(d.Needs, NeedEffect{Need: in.Action.Needs[i], Effect: effect, Lease: lease})
-		}
-		effects[i] = effect
 		d.Effect = min(d.Effect, effect)
 	}
 	d.Until = e.next
@@ -77,11 +70,26 @@ func (d *Decision) apply(p *plan, in *Input, e *ends) {
 		d.Ends = e.last
 		return
 	}
-	for i, effect := range effects {
+	for i, effect := range p.effects {
+		if i < len(d.Needs) {
+			effect = d.Needs[i].Effect
+		}
 		if effect == d.Effect {
 			d.Reasons = addAll(d.Reasons, p.reasons(i, effect))
 		}
 	}
+}
+
+// raised is the effect of a need after leases.
+func raised(effect Effect, n *Need, in *Input, e *ends) NeedEffect {
+	if effect == Approval {
+		if l, ok := raise(in.Leases, in.Person.ID, in.Target.Name, *n, e.now); ok {
+			e.over(l.Until)
+			return NeedEffect{Need: *n, Effect: Allow, Lease: l.ID}
+		}
+		e.begins(in.Leases)
+	}
+	return NeedEffect{Need: *n, Effect: effect}
 }
 
 // reasons are those for which need i has this effect.

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 )
 
 // maxUntil is how long any answer may be used.
@@ -16,6 +14,7 @@ const maxUntil = time.Minute
 // Engine decides Inputs under its current Revision. All methods may be called at the same time.
 type Engine struct {
 	now     func() time.Time
+	ids     *ids
 	current atomic.Pointer[state]
 
 	mu        sync.Mutex // guards listeners
@@ -25,14 +24,16 @@ type Engine struct {
 // state is a revision with what was learnt under it.
 type state struct {
 	revision *Revision
-	memo     memo
 	clock    atomic.Pointer[clock]
+	stances  stances
+	plans    memo[*plan]   // by what all rules that are asked see of an Input
+	opinions memo[opinion] // by what one package of rules sees of one question
 }
 
 // NewEngine makes an engine that decides under rev; with a nil rev it denies everything. Now stamps decision ids and stands
 // in for an Input without a time.
 func NewEngine(rev *Revision, now func() time.Time) *Engine {
-	e := &Engine{now: now}
+	e := &Engine{now: now, ids: newIDs()}
 	e.current.Store(&state{revision: rev})
 	return e
 }
@@ -66,7 +67,7 @@ func (e *Engine) Decide(ctx context.Context, in Input) (d Decision) {
 		now = e.now()
 	}
 	s := e.current.Load()
-	d = Decision{ID: newID(e.now()), Until: now}
+	d = Decision{ID: e.ids.next(e.now()), Until: now}
 	defer func() {
 		if p := recover(); p != nil {
 			d.fail(fmt.Errorf("panic while deciding: %v", p))
@@ -87,24 +88,22 @@ func (e *Engine) Decide(ctx context.Context, in Input) (d Decision) {
 	return d
 }
 
-// newID is d- and a ULID.
-func newID(now time.Time) string { return "d-" + ulid.MustNewDefault(now).String() }
-
 func (s *state) decide(ctx context.Context, in *Input, now time.Time, d *Decision) error {
-	c := s.clockAt(now)
-	e := &ends{now: now, next: soonerOf(now.Add(maxUntil), c.until)}
-	links := linksOf(s.revision, in, c, e)
-	var buffer [1024]byte
-	key := appendKey(buffer[:0], in, links, c)
-	p := s.memo.get(key)
-	if p == nil {
-		var err error
-		if p, err = newPlan(ctx, s.revision, in, links, c); err != nil {
-			return err
-		}
-		s.memo.put(key, p)
+	q := inquiries.Get().(*inquiry)
+	defer q.release()
+	q.in, q.clock = *in, s.clockAt(now)
+	q.ends = ends{now: now, next: now.Add(maxUntil)}
+	q.begin(s)
+	if q.reads.has(fieldLabels) && tooLargeLabels(in.Target.Labels) {
+		d.deny(reasonTooLarge)
+		return nil
 	}
-	d.apply(p, in, e)
+	p, err := s.planFor(ctx, q)
+	if err != nil {
+		return err
+	}
+	d.Obligations = q.obligations()
+	d.apply(p, &q.in, &q.ends)
 	return nil
 }
 

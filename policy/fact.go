@@ -25,15 +25,20 @@ type ends struct {
 
 // at notes a moment at which some fact changes.
 func (e *ends) at(t time.Time) {
-	if t.After(e.now) {
-		e.next = soonerOf(e.next, t)
+	if t.Before(e.next) && t.After(e.now) {
+		e.next = t
 	}
 }
 
 // over notes a moment at which access ends.
 func (e *ends) over(t time.Time) {
-	e.at(t)
-	if t.After(e.now) && (e.last.IsZero() || t.Before(e.last)) {
+	if !t.After(e.now) {
+		return
+	}
+	if t.Before(e.next) {
+		e.next = t
+	}
+	if e.last.IsZero() || t.Before(e.last) {
 		e.last = t
 	}
 }
@@ -84,7 +89,10 @@ func certificateFact(cert Cert, e *ends) string {
 // mfaFact is C-4. WebAuthn counts only when the authenticator verified its user.
 func mfaFact(mfa MFA, maxAge time.Duration, e *ends) string {
 	switch {
-	case mfa.Method == "" || mfa.At.IsZero() || mfa.At.After(e.now.Add(skew)):
+	case mfa.Method == "" || mfa.At.IsZero():
+		return "missing"
+	case mfa.At.After(e.now.Add(skew)):
+		e.at(mfa.At.Add(-skew))
 		return "missing"
 	case mfa.Method == "webauthn" && !mfa.UV:
 		return "unverified"
@@ -110,21 +118,16 @@ func contractFact(c Contract, e *ends) string {
 	return "running"
 }
 
-// windowFact is C-2: one open window is enough, and the one that closes last counts.
+// windowFact is C-2: one open window is enough, and access lasts until none is open any more.
 func windowFact(names []string, c *clock, e *ends) string {
-	if len(names) == 0 {
+	switch {
+	case len(names) == 0:
 		return "missing"
-	}
-	var closes time.Time
-	for _, name := range names {
-		if at, open := c.closes[name]; open {
-			closes = laterOf(closes, at)
-		}
-	}
-	if closes.IsZero() {
+	case !c.isOpen(names):
+		e.at(c.opens(names))
 		return "closed"
 	}
-	e.over(closes)
+	e.over(c.closes(names))
 	return "open"
 }
 
@@ -148,8 +151,11 @@ func networkFact(ip netip.Addr, networks []netip.Prefix) string {
 // breakGlassFact says whether a member of staff has declared an emergency that still lasts. One that claims to last longer
 // than any may is none.
 func breakGlassFact(in *Input, e *ends) string {
-	if in.BreakGlass == nil || !in.staff() || !in.BreakGlass.Until.After(e.now) ||
-		in.BreakGlass.Until.After(e.now.Add(MaxBreakGlass)) {
+	if in.BreakGlass == nil || !in.staff() || !in.BreakGlass.Until.After(e.now) {
+		return "none"
+	}
+	if in.BreakGlass.Until.After(e.now.Add(MaxBreakGlass)) {
+		e.at(in.BreakGlass.Until.Add(-MaxBreakGlass))
 		return "none"
 	}
 	e.over(in.BreakGlass.Until)

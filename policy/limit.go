@@ -102,33 +102,56 @@ func (in *Input) consistent() bool {
 
 func (in *Input) tooLarge() bool {
 	if len(in.Action.Needs) > maxNeeds || len(in.Parents) > maxParents || len(in.Leases) > maxLeases ||
-		len(in.Person.Roles) > maxEntries || len(in.Target.Labels) > maxEntries || len(in.Action.Command) > maxText {
+		len(in.Person.Roles) > maxEntries || len(in.Target.Labels) > maxEntries {
 		return true
 	}
-	total := len(in.Action.Command)
-	for _, n := range in.Action.Needs {
-		if len(n.Resource) > maxText || len(n.Right) > maxName {
-			return true
-		}
-		total += len(n.Resource)
+	text := textSize{total: len(in.Action.Command), over: len(in.Action.Command) > maxText}
+	for i := range in.Action.Needs {
+		n := &in.Action.Needs[i]
+		text.total += len(n.Resource)
+		text.over = text.over || len(n.Resource) > maxText
+		text.add(string(n.Right))
 	}
-	names := []string{
+	for _, name := range [...]string{
 		in.Person.ID, in.Person.Vendor, in.Auth.Kind, in.Auth.Cert.Serial, in.Auth.MFA.Method, in.Target.Name, in.Target.Kind,
 		in.Target.Login, in.Target.Sensitivity, in.Target.Enforcement, in.Action.Protocol, in.Action.Operation,
+	} {
+		text.add(name)
 	}
-	names = append(names, in.Person.Roles...)
-	for k, v := range in.Target.Labels {
-		names = append(names, k, v)
+	for _, role := range in.Person.Roles {
+		text.add(role)
 	}
-	for _, name := range names {
-		if len(name) > maxName {
-			return true
-		}
-		total += len(name)
+	in.Vendor.size(&text)
+	for i := range in.Parents {
+		in.Parents[i].size(&text)
 	}
-	return total > maxTotal || in.Vendor.tooLarge() || slices.ContainsFunc(in.Parents, Vendor.tooLarge)
+	return text.over || text.total > maxTotal
 }
 
-func (v Vendor) tooLarge() bool {
-	return len(v.ID) > maxName || len(v.Type) > maxName || len(v.Windows) > maxEntries
+// tooLargeLabels tells whether a label is. It is asked where rules read labels, which are the directory's and not a peer's.
+func tooLargeLabels(labels map[string]string) bool {
+	var text textSize
+	for k, v := range labels {
+		text.add(k)
+		text.add(v)
+	}
+	return text.over || text.total > maxTotal
+}
+
+// textSize adds up the sizes of texts.
+type textSize struct {
+	total int
+	over  bool // one of them is too large
+}
+
+// add counts a name.
+func (t *textSize) add(name string) {
+	t.total += len(name)
+	t.over = t.over || len(name) > maxName
+}
+
+func (v *Vendor) size(t *textSize) {
+	t.add(v.ID)
+	t.add(v.Type)
+	t.over = t.over || len(v.Windows) > maxEntries
 }

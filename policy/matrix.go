@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -40,6 +41,7 @@ type matrix struct {
 	rows        map[string]row         // by vendor type
 	obligations map[string]Obligations // by vendor type, with what binds everybody already in
 	overrides   []override
+	bySelector  map[[2]string][]int // overrides by their vendor and target, "" when they name none
 }
 
 // override is an exception: where all its selectors match, its cells replace the row's. Empty selectors match everything.
@@ -91,11 +93,13 @@ func parseMatrix(data []byte) (*matrix, error) {
 	if err := DecodeYAML(matrixFile, data, &spec); err != nil {
 		return nil, err
 	}
-	m := &matrix{rows: map[string]row{}, obligations: map[string]Obligations{}}
+	m := &matrix{rows: map[string]row{}, obligations: map[string]Obligations{}, bySelector: map[[2]string][]int{}}
 	errs := []error{m.readRows(spec.Matrix), m.readObligations(spec.Obligations)}
 	for _, o := range spec.Overrides {
 		read, err := newOverride(o)
 		errs = append(errs, err)
+		selector := [2]string{read.vendor, read.target}
+		m.bySelector[selector] = append(m.bySelector[selector], len(m.overrides))
 		m.overrides = append(m.overrides, read)
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -256,14 +260,52 @@ func (o *override) selects(s subject) bool {
 
 func matches(selector, value string) bool { return selector == "" || selector == value }
 
+// stance is what the matrix says about one subject: worked out once, because overrides may be many.
+type stance struct {
+	serial      uint64 // of no other stance under this revision; 0 when it is not kept
+	row         row
+	overrides   []*override // that select the subject and set cells, in order
+	obligations Obligations // what binds the subject whatever it does
+	byPath      bool        // some override holds for some paths only
+}
+
+func (m *matrix) stanceOf(s subject) *stance {
+	st := &stance{row: m.rows[s.vendorType], obligations: m.obligations[s.vendorType]}
+	for _, i := range m.selecting(s) {
+		o := &m.overrides[i]
+		if len(o.cells) > 0 {
+			st.overrides = append(st.overrides, o)
+			st.byPath = st.byPath || o.path != nil
+		}
+		if o.path == nil {
+			st.obligations = st.obligations.and(o.obligations)
+		}
+	}
+	return st
+}
+
+// selecting lists the overrides that select a subject, in order. They are found by vendor and target: with one override for
+// each of many vendors, few are looked at.
+func (m *matrix) selecting(s subject) []int {
+	var found []int
+	for _, key := range [][2]string{{"", ""}, {s.vendor, ""}, {"", s.target}, {s.vendor, s.target}} {
+		for _, i := range m.bySelector[key] {
+			if m.overrides[i].selects(s) {
+				found = append(found, i)
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found) // a subject without a vendor or target finds some of them twice
+}
+
 // cellFor looks a right up: the row's cell, then the overrides in order. It names the override that counted, "" for the
 // row. An override for a path counts where the path is known to match, and, if it tightens, where it may match.
-func (m *matrix) cellFor(s subject, right Right, p resourcePath) (cell, string) {
-	c, by := m.rows[s.vendorType][right], ""
-	for i := range m.overrides {
-		o := &m.overrides[i]
+func (st *stance) cellFor(right Right, p resourcePath) (cell, string) {
+	c, by := st.row[right], ""
+	for _, o := range st.overrides {
 		changed, ok := o.cells[right]
-		if !ok || !o.selects(s) {
+		if !ok {
 			continue
 		}
 		if o.path == nil || o.path.match(p) || changed < c && o.path.mayMatch(p) {
@@ -273,13 +315,41 @@ func (m *matrix) cellFor(s subject, right Right, p resourcePath) (cell, string) 
 	return c, by
 }
 
+func (m *matrix) cellFor(s subject, right Right, p resourcePath) (cell, string) {
+	return m.stanceOf(s).cellFor(right, p)
+}
+
 // obligationsFor is what binds a subject whatever it does.
-func (m *matrix) obligationsFor(s subject) Obligations {
-	bound := m.obligations[s.vendorType]
-	for i := range m.overrides {
-		if o := &m.overrides[i]; o.selects(s) && o.path == nil {
-			bound = bound.and(o.obligations)
-		}
+func (m *matrix) obligationsFor(s subject) Obligations { return m.stanceOf(s).obligations }
+
+// maxStances bounds how many stances are kept.
+const maxStances = 16384
+
+// stances keeps the stance of every subject that was asked about.
+type stances struct {
+	mu     sync.RWMutex
+	known  map[subject]*stance
+	serial uint64
+}
+
+func (k *stances) of(m *matrix, s subject) *stance {
+	k.mu.RLock()
+	st := k.known[s]
+	k.mu.RUnlock()
+	if st != nil {
+		return st
 	}
-	return bound
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if st = k.known[s]; st != nil {
+		return st
+	}
+	if k.known == nil || len(k.known) >= maxStances {
+		k.known = map[subject]*stance{}
+	}
+	k.serial++
+	st = m.stanceOf(s)
+	st.serial = k.serial
+	k.known[s] = st
+	return st
 }

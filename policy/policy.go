@@ -5,6 +5,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 )
 
 // Effect is what a decision says. The zero value is Deny, so a forgotten assignment shuts the door.
@@ -54,3 +55,6 @@ const (
 
 // Rights lists every right in the matrix's order.
 var Rights = []Right{Read, Write, Execute, Delete, Admin}
+
+// number is the right's place in Rights, from 1; 0 is no right.
+func (r Right) number() byte { return byte(slices.Index(Rights, r) + 1) }

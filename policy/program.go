@@ -33,6 +33,8 @@ type program struct {
 	compiler *ast.Compiler
 	query    ast.Body
 	tables   *tables
+	reads    fields // what its rules read of the input
+	number   byte   // of no other program of the revision
 }
 
 // The variables that a program's query binds: what the guardrail says and, unless only it is asked, what the vendor type
@@ -44,21 +46,28 @@ const (
 
 const guardrailPackage = "guardrail"
 
-// newProgram compiles the query that asks the guardrail and, when name is not "", the package of that vendor type.
-func newProgram(c *ast.Compiler, tables *tables, name string) (*program, error) {
-	query := questions(c, guardrailPackage, guardAllow, guardApproval, guardDeny)
-	if name != "" {
-		query = append(query, questions(c, name, typeAllow, typeApproval, typeDeny)...)
+// newProgram compiles the query that asks the guardrail or the package of a vendor type or, with both names, both.
+func newProgram(c *ast.Compiler, tables *tables, names ...string) (*program, error) {
+	p := &program{compiler: c, tables: tables}
+	var query []string
+	for _, name := range names {
+		if name == guardrailPackage {
+			query = append(query, questions(c, name, guardAllow, guardApproval, guardDeny)...)
+		} else {
+			query = append(query, questions(c, name, typeAllow, typeApproval, typeDeny)...)
+		}
+		for _, answer := range answers {
+			p.reads |= fieldsRead(c, c.GetRulesDynamicWithOpts(answerRef(name, answer), ast.RulesOptions{IncludeHiddenModules: true}))
+		}
 	}
 	body, err := ast.ParseBody(strings.Join(query, "; "))
 	if err != nil {
-		return nil, fmt.Errorf("query of %s: %w", name, err)
+		return nil, fmt.Errorf("query of %v: %w", names, err)
 	}
-	compiled, err := c.QueryCompiler().Compile(body)
-	if err != nil {
+	if p.query, err = c.QueryCompiler().Compile(body); err != nil {
 		return nil, joinSorted(regoErrors(err))
 	}
-	return &program{compiler: c, query: compiled, tables: tables}, nil
+	return p, nil
 }
 
 // questions asks a package for allow, approval and deny. A rule that nobody wrote binds nothing; one that may be undefined
@@ -115,8 +124,13 @@ func (b *budget) Cancelled() bool {
 	return b.steps >= maxSteps || b.steps%1024 == 0 && b.ctx.Err() != nil
 }
 
-// run evaluates the query once. Strict errors: a builtin that fails stops the evaluation instead of a rule being undefined.
+// run evaluates the query once.
 func (p *program) run(ctx context.Context, input *ast.Term) (verdict, error) {
+	return p.answer(&budget{ctx: ctx}, input)
+}
+
+// answer evaluates the query once. Strict errors: a builtin that fails stops the evaluation instead of a rule being undefined.
+func (p *program) answer(b *budget, input *ast.Term) (verdict, error) {
 	var v verdict
 	results := 0
 	err := topdown.NewQuery(p.query).
@@ -126,8 +140,8 @@ func (p *program) run(ctx context.Context, input *ast.Term) (verdict, error) {
 		WithInput(input).
 		WithMetrics(metrics.NoOp()).
 		WithStrictBuiltinErrors(true).
-		WithCancel(&budget{ctx: ctx}).
-		Iter(ctx, func(answer topdown.QueryResult) error {
+		WithCancel(b).
+		Iter(b.ctx, func(answer topdown.QueryResult) error {
 			results++
 			return v.read(answer)
 		})

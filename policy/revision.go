@@ -33,6 +33,7 @@ type Revision struct {
 	approvals *approvals
 	compiler  *ast.Compiler       // of all rules
 	guard     *program            // the guardrail alone
+	kinds     map[string]*program // a vendor type or staff alone
 	programs  map[string]*program // the guardrail and a vendor type or staff
 }
 
@@ -98,14 +99,18 @@ func (r *Revision) prepare(c *ast.Compiler, f *folder) error {
 	if err != nil {
 		return err
 	}
-	if r.guard, err = newProgram(c, tables, ""); err != nil {
+	if r.guard, err = newProgram(c, tables, guardrailPackage); err != nil {
 		return err
 	}
-	r.programs = map[string]*program{}
-	for _, name := range append([]string{staffType}, VendorTypes...) {
-		if r.programs[name], err = newProgram(c, tables, name); err != nil {
+	r.programs, r.kinds = map[string]*program{}, map[string]*program{}
+	for i, name := range append([]string{staffType}, VendorTypes...) {
+		if r.programs[name], err = newProgram(c, tables, guardrailPackage, name); err != nil {
 			return err
 		}
+		if r.kinds[name], err = newProgram(c, tables, name); err != nil {
+			return err
+		}
+		r.kinds[name].number = byte(1 + i)
 	}
 	return nil
 }
