@@ -46,7 +46,8 @@ type Config struct {
 // Console serves the pages and the API.
 type Console struct {
 	cfg        Config
-	limits     *limiter // of attempts
+	limits     *limiter // of attempts by people a certificate has proved
+	strangers  *limiter // of attempts by anybody else: what fills this list does not lock those out
 	noted      *limiter // of refused certificates put on record
 	ceremonies *ceremonies
 	cliLogins  *cliLogins
@@ -66,8 +67,8 @@ func New(cfg Config) (*Console, error) {
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
-	return &Console{cfg: cfg, limits: newLimiter(cfg.Now), noted: newLimiter(cfg.Now), ceremonies: newCeremonies(cfg.Now),
-		cliLogins: newCLILogins(cfg.Now), simulating: make(chan struct{}, 1), linkKey: linkKey,
+	return &Console{cfg: cfg, limits: newLimiter(cfg.Now), strangers: newLimiter(cfg.Now), noted: newLimiter(cfg.Now),
+		ceremonies: newCeremonies(cfg.Now), cliLogins: newCLILogins(cfg.Now), simulating: make(chan struct{}, 1), linkKey: linkKey,
 		declaring: newDeclaring(cfg.Now), waitingEmergencies: newWaitingEmergencies(cfg.Now)}, nil
 }
 

@@ -17,8 +17,8 @@ const (
 )
 
 // limiter bounds attempts (WebAuthn ceremonies, typed codes, invites) of one person, or of a stranger, from one source: an
-// IPv4 address or an IPv6 /64. The person counts as far as a certificate has proved them, so that colleagues behind one
-// address do not lock each other out.
+// IPv4 address or an IPv6 /64. Whom a certificate has proved counts as that person wherever they come from: colleagues
+// behind one address do not lock each other out, and nobody tries anew from each of many addresses.
 type limiter struct {
 	now func() time.Time
 
@@ -26,7 +26,7 @@ type limiter struct {
 	sources map[trier]*source
 }
 
-// trier is who tries; person is "" for strangers.
+// trier is who tries: a person, or for strangers a network.
 type trier struct {
 	network netip.Prefix
 	person  string
@@ -46,7 +46,10 @@ func (l *limiter) allow(addr netip.Addr, person string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
-	key := trier{network(addr, 32), person}
+	key := trier{person: person}
+	if person == "" {
+		key.network = network(addr, 32)
+	}
 	s, ok := l.sources[key]
 	if !ok {
 		if len(l.sources) >= maxSources && !l.forget(now) {

@@ -1,9 +1,12 @@
 package console
 
 import (
+	"net/http"
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/sekisho/sekisho/gateway/identity"
 )
 
 func TestASourceThatTriesTooOftenWaits(t *testing.T) {
@@ -60,5 +63,35 @@ func TestTheListOfSourcesDoesNotGrowForEver(t *testing.T) {
 	now = now.Add(sourceForget + time.Second)
 	if !l.allow(addr.Next(), "") || len(l.sources) > maxSources {
 		t.Errorf("quiet sources are not forgotten: %d", len(l.sources))
+	}
+}
+
+func TestAPersonTriesNoOftenerFromManyAddresses(t *testing.T) {
+	l := newLimiter(func() time.Time { return time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC) })
+	addr := netip.MustParseAddr("10.0.0.0")
+	for range triesBurst {
+		addr = addr.Next()
+		l.allow(addr, "mallory")
+	}
+	if l.allow(addr.Next(), "mallory") {
+		t.Error("another address starts afresh")
+	}
+	if !l.allow(addr, "hanako") || len(l.sources) != 2 {
+		t.Errorf("%d sources for two people", len(l.sources))
+	}
+}
+
+func TestStrangersDoNotLockOutWhoHasACertificate(t *testing.T) {
+	now := func() time.Time { return time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC) }
+	c := &Console{limits: newLimiter(now), strangers: newLimiter(now)}
+	try := c.limited(func(http.ResponseWriter, *http.Request, *visitor) error { return nil })
+	addr := netip.MustParseAddr("10.0.0.0")
+	for range maxSources {
+		addr = addr.Next()
+		try(nil, nil, &visitor{source: netip.AddrPortFrom(addr, 1)})
+	}
+	hanako := &visitor{source: netip.MustParseAddrPort("203.0.113.9:1"), credential: identity.Credential{Person: "hanako"}}
+	if err := try(nil, nil, hanako); err != nil {
+		t.Error(err)
 	}
 }

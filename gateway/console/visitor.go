@@ -274,7 +274,11 @@ func (c *Console) recordFailure(ctx context.Context, attempt access.Attempt, cau
 // limited counts an attempt against the visitor's source before it is made.
 func (c *Console) limited(h handler) handler {
 	return func(w http.ResponseWriter, r *http.Request, v *visitor) error {
-		if !c.limits.allow(v.source.Addr(), v.credential.Person) {
+		limits := c.limits
+		if v.credential.Person == "" {
+			limits = c.strangers
+		}
+		if !limits.allow(v.source.Addr(), v.credential.Person) {
 			return errTooFast
 		}
 		return h(w, r, v)
