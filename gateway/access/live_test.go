@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -213,39 +214,52 @@ func TestASessionThatLostOneRightIsRefusedThatOneOnly(t *testing.T) {
 	}
 }
 
-// TestNoDecisionUnderWayOutlivesTheSwapThatForbidsIt opens and runs from many goroutines while the policy changes back and
+// TestNoDecisionUnderWayOutlivesTheSwapThatForbidsIt runs commands from many goroutines while the policy changes back and
 // forth. Whatever was let through under the old one is over within the promised time, and nothing is let through afterwards.
+// Every second command is held up after its decision until a sweep has gone by, which is when it is missed.
 func TestNoDecisionUnderWayOutlivesTheSwapThatForbidsIt(t *testing.T) {
-	h := newArchive(t, func(cfg *access.Config) { cfg.MaxPerPerson = 1000 })
-	open, shut := revision(t, 1), withoutExecute(t)
-	for round := range 8 {
-		h.engine.Swap(open)
-		var sessions []*access.Session
-		for range 4 {
-			sessions = append(sessions, h.open("hanako", "db1"))
+	var sweeps, commands atomic.Int64
+	h := newArchive(t, func(cfg *access.Config) {
+		cfg.MaxPerPerson = 1000
+		now := cfg.Now
+		cfg.Now = func() time.Time {
+			switch caller() {
+			case "(*Door).sweep":
+				sweeps.Add(1)
+			case "(*Session).Authorize":
+				if commands.Add(1)%2 == 0 {
+					tick := time.NewTicker(time.Millisecond)
+					defer tick.Stop()
+					for from := sweeps.Load(); sweeps.Load() < from+2; {
+						<-tick.C
+					}
+				}
+			}
+			return now()
 		}
+	})
+	open, shut := revision(t, 1), withoutExecute(t)
+	for round := range 6 {
+		h.engine.Swap(open)
 		var swapped atomic.Bool
 		var mu sync.Mutex
-		held := map[*access.Session]bool{}
+		var held []*access.Session
 		var all sync.WaitGroup
 		start := make(chan struct{})
-		for i := range 12 {
-			s := sessions[i%len(sessions)]
+		for range 16 {
+			s := h.open("hanako", "db1") // one for each, so that no other command's end covers for it
 			all.Go(func() {
 				<-start
-				for range 3 {
-					late := swapped.Load()
-					_, err := s.Authorize(t.Context(), exec("./long"))
-					if err != nil {
-						continue
-					}
-					if late {
-						t.Errorf("round %d: a command began after the swap", round)
-					}
-					mu.Lock()
-					held[s] = true
-					mu.Unlock()
+				late := swapped.Load()
+				if _, err := s.Authorize(t.Context(), exec("./long")); err != nil {
+					return
 				}
+				if late {
+					t.Errorf("round %d: a command began after the swap", round)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				held = append(held, s)
 			})
 		}
 		all.Go(func() {
@@ -258,18 +272,13 @@ func TestNoDecisionUnderWayOutlivesTheSwapThatForbidsIt(t *testing.T) {
 		})
 		close(start)
 		all.Wait()
-		within(t, promised, func() bool {
-			for s := range held {
-				if s.Context().Err() == nil {
-					return false
-				}
-			}
-			return true
-		})
-		for _, s := range sessions {
-			s.End("round over")
-		}
+		within(t, promised, func() bool { return over(held) })
 	}
+}
+
+// over tells whether all sessions have ended.
+func over(sessions []*access.Session) bool {
+	return !slices.ContainsFunc(sessions, func(s *access.Session) bool { return s.Context().Err() == nil })
 }
 
 // TestNoSessionOpensPastAChange is the same for opening: what the change shuts out is out, whenever it was decided.
@@ -294,14 +303,7 @@ func TestNoSessionOpensPastAChange(t *testing.T) {
 			check(t, err)
 		})
 		all.Wait()
-		within(t, promised, func() bool {
-			for _, s := range opened {
-				if s.Context().Err() == nil {
-					return false
-				}
-			}
-			return true
-		})
+		within(t, promised, func() bool { return over(opened) })
 		check(t, h.door.Restore(t.Context(), h.as("ren"), "maint", "again"))
 	}
 }
