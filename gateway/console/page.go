@@ -124,6 +124,11 @@ func (p page) For(data any) page {
 // Pick is the one of two texts that is in the page's language.
 func (p page) Pick(en, ja string) string { return pick(p.Lang, en, ja) }
 
+// Cited is the one of two texts that is in the page's language, with its table unless the text cites it.
+func (p page) Cited(en, ja, table string) string {
+	return reasonText(p.Lang, policy.Reason{EN: en, JA: ja, Table: table})
+}
+
 // Visible is what somebody wrote, with what does not show itself set off.
 func (p page) Visible(text any) template.HTML { return visible(fmt.Sprint(text)) }
 

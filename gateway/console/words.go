@@ -355,6 +355,8 @@ var words = map[string]text{
 
 	"request.heading":  {"%s asks for access to %s", "%s から %s への申請"},
 	"request.what":     {"What would be allowed", "許可される内容"},
+	"request.given":    {"What is allowed", "許可された内容"},
+	"request.asked":    {"What was asked for", "申請の内容"},
 	"request.narrowed": {"Narrowed by an answer. What was asked for:", "回答により範囲が狭められました。元の申請:"},
 	"request.wide": {
 		"A * stands for any run of characters: more than one resource is covered.",
