@@ -28,6 +28,7 @@ func (x *exchange) respond(res *http.Response) (*http.Response, error) {
 	shown := *res
 	shown.Trailer = nil
 	stripResponse(shown.Header)
+	leadHere(shown.Header, x.visit.session.Target().Upstream, x.request.Host)
 	if x.request.Method == http.MethodHead || res.Body == http.NoBody || res.ContentLength == 0 {
 		return &shown, x.close()
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -100,6 +101,26 @@ func TestTheAppCannotSpeakForTheGateway(t *testing.T) {
 	}
 	if res.text != "hello" || res.Header.Get("Link") == "" {
 		t.Errorf("%s: %q", res.Status, res.text)
+	}
+}
+
+func TestARedirectDoesNotLeadAroundTheGateway(t *testing.T) {
+	var own string
+	g := newGate(t, func(w http.ResponseWriter, r *http.Request) {
+		own = r.Context().Value(http.LocalAddrContextKey).(net.Addr).String()
+		w.Header().Set("Location", map[string]string{
+			"/own": "http://user@" + own + "//a?b=c", "/relative": "/a", "/other": "https://elsewhere.example/" + own,
+		}[r.URL.Path])
+		w.WriteHeader(http.StatusFound)
+	}, nil)
+	v := g.enrol("hanako", "acme").login(appHost)
+	for path, want := range map[string]string{
+		"/own": "https://" + appHost + "//a?b=c", "/relative": "/a", "/other": "https://elsewhere.example/",
+	} {
+		got := v.get(path).Header.Get("Location")
+		if strings.TrimSuffix(got, own) != want {
+			t.Errorf("%s leads to %s, want %s", path, got, want)
+		}
 	}
 }
 

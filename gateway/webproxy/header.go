@@ -3,6 +3,7 @@ package webproxy
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -161,6 +162,19 @@ func hostOnly(cookie string) string {
 		}
 	}
 	return strings.Join(kept, ";")
+}
+
+// leadHere turns addresses of the app itself, which only the gateway reaches, into those people have for it.
+func leadHere(h http.Header, upstream *url.URL, host string) {
+	for _, name := range []string{"Location", "Content-Location"} {
+		for i, line := range h[name] {
+			u, err := url.Parse(line)
+			if err == nil && u.Host != "" && strings.EqualFold(u.Hostname(), upstream.Hostname()) && !strings.EqualFold(u.Host, host) {
+				u.Scheme, u.User, u.Host = "https", nil, host
+				h[name][i] = u.String()
+			}
+		}
+	}
 }
 
 // keepCookies takes out of Clear-Site-Data what would also clear the gateway's cookies, here and at the console.
