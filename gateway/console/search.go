@@ -13,6 +13,7 @@ import (
 const (
 	maxSearch      = 100_000
 	auditPageLimit = 200
+	maxShown       = 16 << 10 // bytes of one event on the page
 )
 
 // auditQuery reads ?text=, class=, person=, vendor=, session=, target=, kind=, since= and until=.
@@ -115,7 +116,7 @@ func newEventView(e recorder.Event) eventView {
 		}
 	}
 	if whole, err := json.MarshalIndent(e, "", "  "); err == nil {
-		view.JSON = string(whole)
+		view.JSON = clipText(string(whole), maxShown)
 	}
 	return view
 }
