@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,7 +112,12 @@ func printShown(cmd *cobra.Command, set *settings, s policy.Shown) error {
 }
 
 func printCells(set *settings, cmd *cobra.Command, cells []policy.ShownCell) error {
-	p := set.printer(cmd, "RIGHT", "CELL", "TABLE", "FROM", "RULES SAY")
+	columns := []string{"RIGHT", "CELL", "TABLE", "FROM"}
+	more := slices.ContainsFunc(cells, func(c policy.ShownCell) bool { return rulesSay(c) != "" })
+	if more {
+		columns = append(columns, "RULES SAY")
+	}
+	p := set.printer(cmd, columns...)
 	for _, c := range cells {
 		from := make([]string, 0, len(c.Links))
 		for _, l := range c.Links {
@@ -120,7 +126,11 @@ func printCells(set *settings, cmd *cobra.Command, cells []policy.ShownCell) err
 		if c.By == "" {
 			from = []string{"no contractor gets it, whatever a policy says"}
 		}
-		if err := p.row(nil, string(c.Right), cellText(c.Cell), c.Table, strings.Join(from, " < "), rulesSay(c)); err != nil {
+		row := []string{string(c.Right), cellText(c.Cell), c.Table, strings.Join(from, " < ")}
+		if more {
+			row = append(row, rulesSay(c))
+		}
+		if err := p.row(nil, row...); err != nil {
 			return err
 		}
 	}
@@ -137,7 +147,8 @@ func linkText(l policy.ShownLink, c policy.ShownCell) string {
 		return text
 	}
 	text = fmt.Sprintf("%s %s %s", l.Vendor, cellText(l.Cell), text)
-	if l.Vendor == c.By {
+	differ := slices.ContainsFunc(c.Links, func(other policy.ShownLink) bool { return other.Cell != c.Cell })
+	if differ && l.Vendor == c.By {
 		text += " [limits]"
 	}
 	return text
@@ -208,7 +219,7 @@ func printShownRest(cmd *cobra.Command, set *settings, s policy.Shown) error {
 func obligationText(o policy.Obligations) string {
 	text := ""
 	if o.MFAMaxAge > 0 {
-		text += "; second factor at most " + o.MFAMaxAge.String() + " old"
+		text += "; second factor at most " + brief(o.MFAMaxAge) + " old"
 	}
 	if o.Download != "" {
 		text += "; download " + o.Download
@@ -221,6 +232,17 @@ func obligationText(o policy.Obligations) string {
 	}
 	if o.MaxBytes > 0 {
 		text += fmt.Sprintf("; at most %d bytes", o.MaxBytes)
+	}
+	return text
+}
+
+// brief is a duration without the zeros behind it: 12h, 1h30m.
+func brief(d time.Duration) string {
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
 	}
 	return text
 }
@@ -464,12 +486,32 @@ func printNeed(out io.Writer, need policy.ExplainedNeed) {
 		}
 		fmt.Fprintf(out, "  %s (%s): %s%s\n", visible(l.Vendor), l.Type, l.Effect, cell)
 		for _, r := range l.Rules {
-			fmt.Fprintf(out, "    rule    %s %s %s  %s\n", placeText(r.Place), r.Package, r.Rule, ruleReasons(r))
+			fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("    rule    %s %s %s  %s", placeText(r.Place), r.Package, r.Rule, ruleReasons(r)), " "))
 		}
-		for _, i := range l.Inputs {
-			fmt.Fprintf(out, "    input   %s = %s\n", i.Name, visible(i.Value))
+		for _, line := range inputLines(l.Inputs) {
+			fmt.Fprintf(out, "    inputs  %s\n", line)
 		}
 	}
+}
+
+// inputLines puts the inputs that mattered side by side, as many as a line holds.
+func inputLines(inputs []policy.MatteredWord) []string {
+	var lines []string
+	line := ""
+	for _, i := range inputs {
+		word := strings.TrimPrefix(i.Name, "input.") + " = " + visible(i.Value)
+		if line != "" && len(line)+len(word) > 90 {
+			lines, line = append(lines, line+","), ""
+		}
+		if line != "" {
+			line += ", "
+		}
+		line += word
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 func ruleReasons(r policy.FiredRule) string {
@@ -487,8 +529,11 @@ func ruleReasons(r policy.FiredRule) string {
 func printRemedies(out io.Writer, e policy.Explanation) {
 	switch {
 	case e.Effect == policy.Allow:
-		for _, c := range e.EndsBy {
-			fmt.Fprintf(out, "\nends at %s: %s\n", local(c.At), visible(c.EN))
+		for i, c := range e.EndsBy {
+			if i == 0 {
+				fmt.Fprintln(out, "\nwhat ends it:")
+			}
+			fmt.Fprintf(out, "  - %s  %s\n", local(c.At), visible(c.EN))
 		}
 	case e.Capped:
 		fmt.Fprintln(out, "\nThe gateway itself refused this; no policy would have allowed it.")

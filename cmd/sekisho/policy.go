@@ -269,8 +269,8 @@ func applyPolicy(cmd *cobra.Command, set *settings, from *source, change revisio
 		if err := showPolicyPlan(cmd, set, from.name, plan); err != nil {
 			return err
 		}
-		if plan.Problem != "" {
-			return fmt.Errorf("nothing was changed: %s", plan.Problem)
+		if err := problemOf(plan, set); err != nil {
+			return err
 		}
 		if !yes && !confirmed(cmd) {
 			return errors.New("nothing was changed")
@@ -284,7 +284,19 @@ func applyPolicy(cmd *cobra.Command, set *settings, from *source, change revisio
 	})
 }
 
-// showPolicyPlan shows what would change, on standard error where standard output is for machines.
+// problemOf is why a plan cannot be applied; the mistakes are on screen already where a person reads them.
+func problemOf(plan revision.Plan, set *settings) error {
+	mistakes := policy.Report{Findings: plan.Findings}.Errors()
+	switch {
+	case plan.Problem == "":
+		return nil
+	case mistakes > 0 && !set.json:
+		return fmt.Errorf("nothing was changed: %d mistake(s)", mistakes)
+	}
+	return fmt.Errorf("nothing was changed: %s", plan.Problem)
+}
+
+// showPolicyPlan shows what would change to people; with --json standard output is for the outcome.
 func showPolicyPlan(cmd *cobra.Command, set *settings, name string, plan revision.Plan) error {
 	if set.json {
 		return nil
@@ -298,6 +310,9 @@ func showPolicyPlan(cmd *cobra.Command, set *settings, name string, plan revisio
 	next := ""
 	if plan.SecondPerson {
 		next = ", once a second person has confirmed it"
+	}
+	if plan.Problem != "" {
+		return nil
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "this would follow revision %d%s; %d tests pass\n", plan.Base, next, plan.Tests)
 	return nil
