@@ -120,7 +120,7 @@ func (d *Door) MayDeclare(ctx context.Context, by identity.Principal, decl Decla
 	if d.revoked(by) {
 		return time.Time{}, d.refuseAct(ctx, by, operationDeclare, decl.Reason, d.unfounded(revokedReason).Decision)
 	}
-	if e, live := d.emergencies.of(by.Person, d.cfg.Now()); live {
+	if e, live := d.emergencies.of(d.cfg.Directory.Current().Same(by.Person), d.cfg.Now()); live {
 		return time.Time{}, fmt.Errorf("%s: %w: your emergency access lasts until %s; end it before you declare another", e.ID,
 			ErrDeclaration, e.Until.UTC().Format(time.RFC3339))
 	}

@@ -67,12 +67,12 @@ func (e Emergency) lasts(now time.Time) bool {
 	return e.EndedAt.IsZero() && now.Before(e.Until) && now.Before(e.At.Add(policy.MaxBreakGlass))
 }
 
-// of finds the live emergency of a person.
-func (m *emergencies) of(person string, now time.Time) (Emergency, bool) {
+// of finds the live emergency of a human being, given all their ids.
+func (m *emergencies) of(ids []string, now time.Time) (Emergency, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, e := range m.known {
-		if e.Person == person && e.lasts(now) {
+		if slices.Contains(ids, e.Person) && e.lasts(now) {
 			return e, true
 		}
 	}
@@ -137,7 +137,7 @@ func (d *Door) breakGlass(p identity.Principal, target string, now time.Time) *p
 	if p.Vendor != policy.StaffVendor {
 		return nil
 	}
-	e, ok := d.emergencies.of(p.Person, now)
+	e, ok := d.emergencies.of(d.cfg.Directory.Current().Same(p.Person), now)
 	if target != policy.GatewayTarget {
 		e, ok = d.emergencies.live(p.MFA.Emergency(), now)
 		ok = ok && e.Person == p.Person && d.named(p.Person, p.Vendor) && d.covered(e, target)
@@ -268,10 +268,10 @@ func enlarges(in *policy.Input) bool {
 		!slices.Contains(harmless, in.Action.Operation)
 }
 
-// samePerson tells whether two ids are one person's: the same, or people with one address.
+// samePerson tells whether two ids are one person's, as far as the directory knows: same_as, or one address.
 func (d *Door) samePerson(a, b string) bool {
 	dir := d.cfg.Directory.Current()
 	one, known := dir.Person(a)
 	other, too := dir.Person(b)
-	return a == b || known && too && one.Email != "" && strings.EqualFold(one.Email, other.Email)
+	return a == b || slices.Contains(dir.Same(a), b) || known && too && one.Email != "" && strings.EqualFold(one.Email, other.Email)
 }

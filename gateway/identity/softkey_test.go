@@ -24,6 +24,8 @@ type softKey struct {
 	counter uint32
 	flags   byte // of the next answer
 	aaguid  [16]byte
+
+	attachment, transport string // as the browser tells
 }
 
 // WebAuthn authenticator data flags (WebAuthn level 3, section 6.1).
@@ -43,7 +45,8 @@ func newSoftKey(t *testing.T) *softKey {
 	}
 	id := make([]byte, 16)
 	rand.Read(id)
-	return &softKey{t: t, origin: testOrigin, rpID: testRPID, private: private, id: id, flags: flagUP | flagUV}
+	return &softKey{t: t, origin: testOrigin, rpID: testRPID, private: private, id: id, flags: flagUP | flagUV,
+		attachment: "cross-platform", transport: "usb"}
 }
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
@@ -103,7 +106,7 @@ func (k *softKey) create(options []byte) []byte {
 	return k.answer(map[string]any{
 		"clientDataJSON":    b64(k.clientData("webauthn.create", o.Challenge)),
 		"attestationObject": b64(attestation),
-		"transports":        []string{"usb"},
+		"transports":        []string{k.transport},
 	})
 }
 
@@ -131,7 +134,7 @@ func (k *softKey) get(options []byte) []byte {
 func (k *softKey) answer(response map[string]any) []byte {
 	text, err := json.Marshal(map[string]any{
 		"id": b64(k.id), "rawId": b64(k.id), "type": "public-key", "response": response,
-		"clientExtensionResults": map[string]any{}, "authenticatorAttachment": "cross-platform",
+		"clientExtensionResults": map[string]any{}, "authenticatorAttachment": k.attachment,
 	})
 	if err != nil {
 		k.t.Fatal(err)
