@@ -126,6 +126,19 @@ func BenchmarkHistory(b *testing.B) {
 		b.ReportMetric(bare, "B/event-bare")
 		b.ReportMetric(kept, "B/event-kept")
 	})
+	b.Run("in bulk and decided again under two revisions", func(b *testing.B) {
+		base := d.cfg.Engine.Revision()
+		start, used := time.Now(), processorTime(b)
+		for range b.N {
+			history := d.everything(b, since, since.AddDate(0, 2, 0)).all(b.Context())
+			sim, err := policy.Simulate(b.Context(), base, base, history, policy.SimulateOptions{})
+			if err != nil || sim.Decisions != month || sim.Changed != 0 {
+				b.Fatal(sim, err)
+			}
+		}
+		b.ReportMetric(1e6*time.Since(start).Seconds()/float64(b.N)/month, "s/million")
+		b.ReportMetric(float64(processorTime(b)-used)/float64(b.N)/month, "cpu-ns/event")
+	})
 	b.Run("one by its id", func(b *testing.B) {
 		for i := range b.N {
 			id := fmt.Sprintf("d-%026d", (i*7919)%month)
