@@ -179,21 +179,25 @@ func (c *Console) apiPolicyAct(w http.ResponseWriter, r *http.Request, v *visito
 	return answer(w, http.StatusOK, done)
 }
 
-// decodePolicy reads a body with a policy and lets the door decide what is to be done with it.
-func (c *Console) decodePolicy(w http.ResponseWriter, r *http.Request, v *visitor, verb string, into any, what func() string) error {
-	if err := decode(w, r, policyLimit, into); err != nil {
-		return err
+// decodePolicy reads a body with a policy. Who may not do anything with one is refused before so much is read.
+func (c *Console) decodePolicy(w http.ResponseWriter, r *http.Request, v *visitor, verb string, into any) error {
+	operation := "gateway.policy." + verb
+	if !c.may(r.Context(), v, operation) {
+		if err := c.cfg.Door.Act(r.Context(), v.principal(), operation, ""); err != nil {
+			return err
+		}
 	}
-	return c.cfg.Door.Act(r.Context(), v.principal(), "gateway.policy."+verb, what())
+	return decode(w, r, policyLimit, into)
 }
-
-func nothing() string { return "" }
 
 func (c *Console) apiPolicyCheck(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	var body struct {
 		Files PolicyFiles `json:"files"`
 	}
-	if err := c.decodePolicy(w, r, v, "check", &body, nothing); err != nil {
+	if err := c.decodePolicy(w, r, v, "check", &body); err != nil {
+		return err
+	}
+	if err := c.cfg.Door.Act(r.Context(), v.principal(), "gateway.policy.check", ""); err != nil {
 		return err
 	}
 	report, err := c.cfg.Policy.Check(r.Context(), body.Files.files())
@@ -207,7 +211,10 @@ func (c *Console) apiPolicyPlan(w http.ResponseWriter, r *http.Request, v *visit
 	var body struct {
 		Files PolicyFiles `json:"files"`
 	}
-	if err := c.decodePolicy(w, r, v, "plan", &body, nothing); err != nil {
+	if err := c.decodePolicy(w, r, v, "plan", &body); err != nil {
+		return err
+	}
+	if err := c.cfg.Door.Act(r.Context(), v.principal(), "gateway.policy.plan", ""); err != nil {
 		return err
 	}
 	plan, err := c.cfg.Policy.Plan(r.Context(), body.Files.files())
@@ -219,11 +226,14 @@ func (c *Console) apiPolicyPlan(w http.ResponseWriter, r *http.Request, v *visit
 
 func (c *Console) apiPolicyApply(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	var body PolicyChange
-	err := c.decodePolicy(w, r, v, "apply", &body, func() string { return body.Ticket + ": " + body.Reason })
-	if err != nil {
+	if err := c.decodePolicy(w, r, v, "apply", &body); err != nil {
 		return err
 	}
-	applied, err := c.cfg.Policy.Apply(r.Context(), v.principal(), revision.Change{Files: body.Files.files(), Base: body.Base,
+	ctx, by := r.Context(), v.principal()
+	if err := c.cfg.Door.Act(ctx, by, "gateway.policy.apply", body.Ticket+": "+body.Reason); err != nil {
+		return err
+	}
+	applied, err := c.cfg.Policy.Apply(ctx, by, revision.Change{Files: body.Files.files(), Base: body.Base,
 		Reason: body.Reason, Ticket: body.Ticket, Source: body.Source, ActivateAt: body.ActivateAt})
 	if err != nil {
 		return err
@@ -288,7 +298,7 @@ func (c *Console) explain(ctx context.Context, kept policy.Kept, capped []string
 // apiPolicySimulate answers line by line: what goes wrong after the first line is the last one.
 func (c *Console) apiPolicySimulate(w http.ResponseWriter, r *http.Request, v *visitor) error {
 	var body PolicySimulation
-	if err := decode(w, r, policyLimit, &body); err != nil {
+	if err := c.decodePolicy(w, r, v, "simulate", &body); err != nil {
 		return err
 	}
 	ctx, by := r.Context(), v.principal()

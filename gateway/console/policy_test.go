@@ -189,6 +189,19 @@ func TestBodiesAboutThePolicyAreStrictAndBounded(t *testing.T) {
 	}
 }
 
+func TestWhoMayDoNothingWithAPolicyIsRefusedBeforeItIsRead(t *testing.T) {
+	g := newGateway(t)
+	contractor := g.login("hanako")
+	for _, verb := range []string{"check", "plan", "apply", "simulate"} {
+		if got, text := contractor.raw("POST", "/api/v1/policy/"+verb, `{"files": {"a.rego": `); got != http.StatusForbidden {
+			t.Errorf("%s: status %d: %s", verb, got, text)
+		}
+		if events := g.events("gateway.policy." + verb); len(events) != 1 || events[0].Outcome != recorder.Refused {
+			t.Errorf("%s: on record is %+v", verb, events)
+		}
+	}
+}
+
 func TestASimulationNamesTheSessionsAndTellsItsProgress(t *testing.T) {
 	g := newGateway(t)
 	admin, hanako := g.login("aya"), g.login("hanako")
