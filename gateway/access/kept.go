@@ -24,6 +24,8 @@ type ruling struct {
 	policy.Decision
 	input  *policy.Input // nil where there was nothing to decide on: no such person or target
 	capped bool          // refused by the door, whatever policy says
+
+	context json.RawMessage // the input's, once contextJSON was called
 }
 
 // refuse makes the ruling the door's own no.
@@ -69,9 +71,18 @@ type keptWhole struct {
 	Capped   []string        `json:"capped,omitempty"`
 }
 
-func contextOf(in *policy.Input) (json.RawMessage, error) {
-	return compactJSON(keptContext{Person: in.Person, Vendor: in.Vendor, Parents: in.Parents, Auth: in.Auth, Source: in.Source,
+func (r *ruling) contextJSON() (json.RawMessage, error) {
+	if r.context != nil {
+		return r.context, nil
+	}
+	in := r.input
+	object, err := compactJSON(keptContext{Person: in.Person, Vendor: in.Vendor, Parents: in.Parents, Auth: in.Auth, Source: in.Source,
 		Target: in.Target, Zone: in.Time.Zone, BreakGlass: in.BreakGlass})
+	if err != nil {
+		return nil, fmt.Errorf("keeping the context of decision %s: %w", r.ID, err)
+	}
+	r.context = object
+	return object, nil
 }
 
 func (r *ruling) keptInput(ref string) (json.RawMessage, error) {
@@ -84,7 +95,7 @@ func (r *ruling) whole(action policy.Action) ([]byte, error) {
 	k := keptWhole{Action: action, Decision: r.Decision, Capped: r.caps()}
 	if r.input != nil {
 		var err error
-		if k.Context, err = contextOf(r.input); err != nil {
+		if k.Context, err = r.contextJSON(); err != nil {
 			return nil, err
 		}
 		k.Now, k.Leases = r.input.Time.Now.UTC(), r.input.Leases
@@ -181,7 +192,7 @@ func (c *contexts) forget(key contextKey, w *writing) {
 func (d *Door) append(ctx context.Context, ev recorder.Event, r *ruling) error {
 	ev.Decision, ev.Revision = r.ID, r.Revision
 	if r.input != nil {
-		ref, err := d.contextFor(ctx, &ev, r.input)
+		ref, err := d.contextFor(ctx, &ev, r)
 		if err != nil {
 			return err
 		}
@@ -193,11 +204,11 @@ func (d *Door) append(ctx context.Context, ev recorder.Event, r *ruling) error {
 	return err
 }
 
-// contextFor names the input's context, which stands in the log of the event's class and day before the event does.
-func (d *Door) contextFor(ctx context.Context, ev *recorder.Event, in *policy.Input) (string, error) {
-	object, err := contextOf(in)
+// contextFor names the ruling's context, which stands in the log of the event's class and day before the event does.
+func (d *Door) contextFor(ctx context.Context, ev *recorder.Event, r *ruling) (string, error) {
+	object, err := r.contextJSON()
 	if err != nil {
-		return "", fmt.Errorf("keeping the context of a decision: %w", err)
+		return "", err
 	}
 	key := contextKey{ev.Class, sha256.Sum256(object)}
 	ref := "sha256:" + hex.EncodeToString(key.sum[:])
