@@ -78,6 +78,23 @@ func (c *checker) reach(compiler *ast.Compiler) {
 	}
 }
 
+// closure are rules and all that they refer to.
+func closure(c *ast.Compiler, rules []*ast.Rule) map[*ast.Rule]bool {
+	reached := map[*ast.Rule]bool{}
+	for next := slices.Clone(rules); len(next) > 0; {
+		rule := next[len(next)-1]
+		next = next[:len(next)-1]
+		if reached[rule] {
+			continue
+		}
+		reached[rule] = true
+		for other := range c.Graph.Dependencies(rule) {
+			next = append(next, other.(*ast.Rule))
+		}
+	}
+	return reached
+}
+
 func (c *checker) unreached(module *ast.Module, reached map[*ast.Rule]bool) {
 	name := packageName(module.Package)
 	if name == libPackage {

@@ -281,3 +281,35 @@ func TestCheckTellsWhatIsWrongWithABrokenFolder(t *testing.T) {
 		t.Error(list)
 	}
 }
+
+// FuzzCheck makes sure that no rule makes Check panic, and that what Check lets pass loads.
+func FuzzCheck(f *testing.F) {
+	for _, rule := range []string{
+		`deny contains "x" if input.facts.window == "opne"`, `allow if { some w in input.windows; w == data.matrix[input.right] }`,
+		`deny contains x if { x := {1, 2}[_]; not lib.runs(x) }`, `approval[1] := 2 if input`, `deny := {"a"} if input.right in ["b"]`,
+		`allow := false if 1 == 2 else := true if every x in [1] { x == 1 }`, `default deny := 3`, `f(x) := input[x]`,
+		`deny contains "x" if data.sekisho[input.right].allow`, `deny.x.y := 1`, "package x", `deny contains input if true == false`,
+	} {
+		f.Add(rule)
+	}
+	f.Fuzz(func(t *testing.T, rule string) {
+		if len(rule) > 400 {
+			t.Skip()
+		}
+		files := folder(t, map[string]string{"maintenance.rego": more(t, "maintenance.rego", rule)})
+		for name := range files {
+			if strings.HasSuffix(name, "_test.rego") {
+				delete(files, name)
+			}
+		}
+		r := policy.Check(context.Background(), files, policy.CheckOptions{Vendors: []string{"acme"}})
+		if _, err := policy.Load(files, 1); (err != nil) && r.Errors() == 0 {
+			t.Errorf("nothing was found, and %v", err)
+		}
+		for _, f := range r.Findings {
+			if f.Line < 1 || f.Column < 1 || f.File == "" || f.Message == "" || f.Rule == "" {
+				t.Errorf("%+v", f)
+			}
+		}
+	})
+}

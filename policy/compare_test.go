@@ -156,3 +156,22 @@ func TestTwoLargeFilesAreComparedInBoundedTime(t *testing.T) {
 		t.Errorf("%d lines added", diffs[0].Added)
 	}
 }
+
+func FuzzDiffFiles(f *testing.F) {
+	f.Add("# a\n# b\n", "# b\n# c\n")
+	f.Add("\n\n\n", "")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		visible := strings.NewReplacer("\r", "", "\x00", "")
+		a, b = visible.Replace(a)+"\n", visible.Replace(b)+"\n"
+		got := a
+		for _, d := range diff(t, map[string]string{"x.rego": a}, map[string]string{"x.rego": b}) {
+			if strings.Contains(d.Text, `\u{`) || strings.Contains(d.Text, `\x{`) {
+				return // shown, not to be applied
+			}
+			got = patched(t, a, d.Text)
+		}
+		if got != b {
+			t.Errorf("from %q to %q: got %q", a, b, got)
+		}
+	})
+}

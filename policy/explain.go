@@ -125,7 +125,7 @@ func (r *Revision) Explain(ctx context.Context, in Input, opts ExplainOptions) (
 	case d.Effect == Allow:
 		out.EndsBy = e.endsBy(&d)
 	default:
-		out.Remedies = e.remedies(ctx, &d)
+		out.Remedies = e.remedies(ctx, &d, out.Needs)
 	}
 	return out, ctx.Err()
 }
@@ -137,7 +137,7 @@ type explainer struct {
 	places   *places
 	tables   *tables
 	judge    *judge
-	clock    *clock
+	inquiry  *inquiry // about in
 }
 
 func newExplainer(r *Revision, in *Input) (*explainer, error) {
@@ -158,8 +158,9 @@ func newExplainer(r *Revision, in *Input) (*explainer, error) {
 		return nil, err
 	}
 	e := &explainer{revision: r, in: in, places: at, tables: tables, judge: newJudge(r)}
-	e.clock = e.judge.clockAt(in.Time.Now)
-	e.judge.link(in, in.Time.Now, e.clock)
+	if in.refusal() == nil {
+		e.inquiry = e.judge.inquire(in, in.Time.Now)
+	}
 	return e, nil
 }
 
@@ -171,9 +172,8 @@ func (e *explainer) decide(ctx context.Context, r *Revision, in *Input) Decision
 // need explains what every vendor of the chain is told about one need.
 func (e *explainer) need(ctx context.Context, need Need) ExplainedNeed {
 	out := ExplainedNeed{Need: need, Effect: Allow}
-	for l := range e.judge.links {
-		q := e.judge.asking(e.in, l, need, e.clock)
-		link := e.link(ctx, &q)
+	for l := range e.inquiry.links {
+		link := e.link(ctx, &e.inquiry.links[l], need)
 		out.Effect = min(out.Effect, link.Effect)
 		out.Links = append(out.Links, link)
 	}
@@ -181,15 +181,19 @@ func (e *explainer) need(ctx context.Context, need Need) ExplainedNeed {
 }
 
 // link explains what one vendor of the chain is told.
-func (e *explainer) link(ctx context.Context, q *asking) ExplainedLink {
-	v := q.link.vendor
+func (e *explainer) link(ctx context.Context, l *link, need Need) ExplainedLink {
+	v := l.vendor
 	out := ExplainedLink{Vendor: v.ID, Type: v.Type, Effect: Allow, Rules: []FiredRule{}, Inputs: []MatteredWord{}}
-	if q.need != (Need{}) && v.Type != staffType {
-		out.Cell, _ = e.revision.linkFor(e.places, v, e.in.Target.Name, q.need.Right, q.path)
+	if need != (Need{}) && v.Type != staffType {
+		out.Cell, _ = e.revision.linkFor(e.places, v, e.in.Target.Name, need.Right, pathOf(e.in.Action.Protocol, need))
 	}
-	document := q.document()
-	for _, name := range q.packages() {
-		said := e.judge.say(ctx, name, q)
+	document := newDocument(e.in, e.inquiry.clock).input(e.judge.questionOf(l, need))
+	for _, p := range e.judge.programs(l) {
+		name := guardrailPackage
+		if p != e.revision.guard {
+			name = v.Type
+		}
+		said := p.say(ctx, document)
 		if said.effect < out.Effect {
 			out.Effect, out.Inputs, out.Unmet = said.effect, nil, nil
 		}
@@ -304,16 +308,19 @@ func (e *explainer) decisive(name string, said *answer, fired []spoken) []*ast.R
 
 // mattered adds the inputs that rules read, with their values.
 func (e *explainer) mattered(list []MatteredWord, document *ast.Term, rules []*ast.Rule) []MatteredWord {
-	for _, name := range inputsRead(e.revision.compiler, rules) {
-		ref := ast.Ref{}
-		for _, part := range strings.Split(name, ".")[1:] {
-			ref = append(ref, ast.StringTerm(part))
-		}
-		if len(ref) == 0 || slices.ContainsFunc(list, func(w MatteredWord) bool { return w.Name == name }) {
+	read := fieldsRead(e.revision.compiler, rules)
+	for i, name := range fieldNames {
+		word := MatteredWord{Name: "input." + name}
+		if !read.has(1<<i) || slices.ContainsFunc(list, func(w MatteredWord) bool { return w.Name == word.Name }) {
 			continue
 		}
+		ref := ast.Ref{}
+		for _, part := range strings.Split(name, ".") {
+			ref = append(ref, ast.StringTerm(part))
+		}
 		if value, err := document.Value.Find(ref); err == nil {
-			list = append(list, MatteredWord{Name: name, Value: clip(value.String(), maxCommandText)})
+			word.Value = clip(value.String(), maxCommandText)
+			list = append(list, word)
 		}
 	}
 	return list

@@ -10,8 +10,8 @@ import (
 func (e *explainer) endsBy(d *Decision) []Condition {
 	list := &conditions{explainer: e}
 	list.add("certificate", "C-1", e.in.Auth.Cert.NotAfter, "", "The certificate%s expires at %s (C-1).", "証明書%sは %s に失効します（C-1）。")
-	for l := range e.judge.links {
-		list.link(e.judge.links[l].vendor, e.judge.standing[l].obligations.MFAMaxAge)
+	for l := range e.inquiry.links {
+		list.link(e.inquiry.links[l].vendor, e.inquiry.links[l].obligations.MFAMaxAge)
 	}
 	for _, need := range d.Needs {
 		for _, lease := range e.in.Leases {
@@ -58,23 +58,14 @@ func (c *conditions) link(v *Vendor, maxAge time.Duration) {
 
 // hours says whether a vendor's working hours are open at t and until when that stays so.
 func (e *explainer) hours(v *Vendor, t time.Time) (open bool, until time.Time) {
-	opens := t.Add(windowHorizon)
-	for _, name := range v.Windows {
-		w := e.revision.windows[name]
-		if w == nil {
-			continue
-		}
-		switch isOpen, changes := w.state(t); {
-		case isOpen:
-			open, until = true, laterOf(until, changes)
-		default:
-			opens = soonerOf(opens, changes)
-		}
+	c := e.judge.clockAt(t)
+	if c.isOpen(v.Windows) {
+		return true, c.closes(v.Windows)
 	}
-	if open {
-		return true, until
+	if opens := c.opens(v.Windows); opens.After(t) {
+		return false, opens
 	}
-	return false, opens
+	return false, t.Add(windowHorizon)
 }
 
 // clockTime is a moment on the gateway's clock.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -27,10 +28,23 @@ type change struct {
 	drops             bool                        // leaves a part of the question out instead of meeting a condition
 }
 
-// remedies decides again with one thing changed, then with two, then with as many as it takes, and reports what allows.
-func (e *explainer) remedies(ctx context.Context, d *Decision) []Remedy {
+// remedies decides again with one thing changed, then with two, then with as many as it takes, and reports what allows. What
+// would take another rule comes last.
+func (e *explainer) remedies(ctx context.Context, d *Decision, needs []ExplainedNeed) []Remedy {
 	changes := e.changes(d)
 	changes = changes[:min(len(changes), maxChanges)]
+	found := e.helpful(ctx, changes)
+	if len(found) > 0 {
+		return found
+	}
+	if c, ok := e.ruleChange(needs); ok {
+		return e.helpful(ctx, append(changes, c))
+	}
+	return nil
+}
+
+// helpful are the changes that allow: each alone, else two together, else one set of which none can be left out.
+func (e *explainer) helpful(ctx context.Context, changes []change) []Remedy {
 	var found []Remedy
 	for i := range changes {
 		if e.allows(ctx, changes[i:i+1]) {
@@ -106,6 +120,9 @@ func remedyOf(changes []change) Remedy {
 // changes lists what may be tried, the likeliest first.
 func (e *explainer) changes(d *Decision) []change {
 	var list []change
+	if e.inquiry == nil { // not even put to the rules
+		return e.needChanges(d)
+	}
 	list = append(list, e.proofs()...)
 	if e.in.staff() {
 		list = append(list, e.staffChanges()...)
@@ -128,12 +145,12 @@ func (e *explainer) proofs() []change {
 		list = append(list, change{id: "person", table: "C-4", en: "to a person instead of a machine", ja: "機械ではなく人が操作すれば",
 			apply: func(in *Input) { in.Auth.Kind = "human" }})
 	}
-	if fact := e.judge.links[0].facts.certificate; fact != "valid" {
+	if fact := e.inquiry.links[0].facts.certificate; fact != "valid" {
 		list = append(list, change{id: "certificate", table: "C-1", en: "with a valid certificate", ja: "有効な証明書があれば",
 			apply: func(in *Input) { in.Auth.Cert = Cert{Serial: "valid", NotAfter: in.Time.Now.Add(time.Hour)} }})
 	}
 	fresh := func(l link) bool { return l.facts.mfa == "fresh" }
-	if auth.MFA.Method != "webauthn" || !auth.MFA.UV || !slices.ContainsFunc(e.judge.links, fresh) || len(e.judge.links) > 1 {
+	if auth.MFA.Method != "webauthn" || !auth.MFA.UV || !slices.ContainsFunc(e.inquiry.links, fresh) || len(e.inquiry.links) > 1 {
 		list = append(list, change{id: "mfa", table: "C-4", en: "right after a login with a security key or passkey",
 			ja:    "セキュリティキーまたはパスキーでログインし直せば",
 			apply: func(in *Input) { in.Auth.MFA = MFA{Method: "webauthn", At: in.Time.Now, UV: true} }})
@@ -146,9 +163,9 @@ func (e *explainer) vendorChanges() []change {
 	var list []change
 	each := func(unmet func(f *facts) bool, c change, apply func(v *Vendor)) {
 		var names []string
-		for l := range e.judge.links {
-			if unmet(&e.judge.links[l].facts) {
-				names = append(names, named(e.judge.links[l].vendor.ID))
+		for l := range e.inquiry.links {
+			if unmet(&e.inquiry.links[l].facts) {
+				names = append(names, named(e.inquiry.links[l].vendor.ID))
 			}
 		}
 		if len(names) == 0 {
@@ -187,10 +204,10 @@ func (e *explainer) vendorChanges() []change {
 func (e *explainer) windowChange() (change, bool) {
 	var missing []string
 	closed := false
-	for l := range e.judge.links {
-		switch e.judge.links[l].facts.window {
+	for l := range e.inquiry.links {
+		switch e.inquiry.links[l].facts.window {
 		case "missing":
-			missing = append(missing, named(e.judge.links[l].vendor.ID))
+			missing = append(missing, named(e.inquiry.links[l].vendor.ID))
 		case "closed":
 			closed = true
 		}
@@ -268,7 +285,7 @@ func (in *Input) postpone(by time.Duration) {
 }
 
 func (e *explainer) networkChange() (change, bool) {
-	if fact := e.judge.links[0].facts.network; fact != "outside" && fact != "missing" {
+	if fact := e.inquiry.links[0].facts.network; fact != "outside" && fact != "missing" {
 		return change{}, false
 	}
 	name := named(e.in.Vendor.ID)
@@ -384,7 +401,7 @@ func (e *explainer) cellChanges(d *Decision) []change {
 		}
 		done = append(done, need.Right)
 		own, _ := e.revision.linkFor(e.places, &e.in.Vendor, e.in.Target.Name, need.Right, pathOf(e.in.Action.Protocol, need))
-		list = append(list, change{id: "matrix", table: own.Table, drops: true,
+		list = append(list, change{id: "matrix", table: own.Table,
 			en: fmt.Sprintf("if the matrix said always instead of %s for %s at %s", own.Cell, need.Right, own.Place),
 			ja: fmt.Sprintf("権限マトリックスの %s（%s）が %s ではなく always であれば", rightJA[need.Right], own.Place, own.Cell),
 			edit: func(r *Revision) *Revision {
@@ -397,8 +414,77 @@ func (e *explainer) cellChanges(d *Decision) []change {
 // with is the revision with one more override. It is for asking only.
 func (r *Revision) with(o override) *Revision {
 	edited, m := *r, *r.matrix
+	selector := [2]string{o.vendor, o.target}
+	m.bySelector = maps.Clone(m.bySelector)
+	m.bySelector[selector] = append(slices.Clone(m.bySelector[selector]), len(m.overrides))
 	m.overrides = append(slices.Clone(m.overrides), o)
 	edited.matrix = &m
+	return &edited
+}
+
+// ruleChange leaves out the rules of vendor types and staff that refuse or ask beyond the matrix. The guardrail's stay.
+func (e *explainer) ruleChange(needs []ExplainedNeed) (change, bool) {
+	out := map[Place]bool{}
+	for _, need := range needs {
+		for _, link := range need.Links {
+			for _, rule := range link.Rules {
+				if rule.Package != guardrailPackage && rule.Rule != "allow" && !e.repeatsCell(rule) {
+					out[rule.Place] = true
+				}
+			}
+		}
+	}
+	if len(out) == 0 {
+		return change{}, false
+	}
+	var places []string
+	for at := range out {
+		places = append(places, at.String())
+	}
+	slices.Sort(places)
+	names := strings.Join(places[:min(len(places), 3)], ", ")
+	edited := sync.OnceValue(func() *Revision { return e.revision.without(out) })
+	return change{id: "rule", en: "without the rule at " + names, ja: names + " の規則がなければ",
+		edit: func(r *Revision) *Revision {
+			changed, without := *r, edited()
+			if without == nil {
+				return r
+			}
+			changed.compiler, changed.guard, changed.kinds = without.compiler, without.guard, without.kinds
+			return &changed
+		}}, true
+}
+
+func (e *explainer) repeatsCell(f FiredRule) bool {
+	return slices.ContainsFunc(e.revision.compiler.GetRulesExact(answerRef(f.Package, f.Rule)), func(rule *ast.Rule) bool {
+		return placeOf(rule.Loc()) == f.Place && repeatsCell(rule)
+	})
+}
+
+// without is the revision with some rules never true, nil when it does not compile so. It is for asking only.
+func (r *Revision) without(rules map[Place]bool) *Revision {
+	f, err := readFolder(files(r.files))
+	if err != nil {
+		return nil
+	}
+	modules, err := parseModules(f.rules)
+	if err != nil {
+		return nil
+	}
+	for _, module := range modules {
+		for _, rule := range module.Rules {
+			if rules[placeOf(rule.Loc())] {
+				rule.Body = append(ast.NewBody(ast.NewExpr(ast.BooleanTerm(false))), rule.Body...)
+			}
+		}
+	}
+	edited := *r
+	if edited.compiler, err = compile(modules); err != nil {
+		return nil
+	}
+	if edited.prepare(edited.compiler, f) != nil {
+		return nil
+	}
 	return &edited
 }
 

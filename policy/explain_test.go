@@ -63,7 +63,7 @@ func TestARefusalNamesTheRuleItsPlaceAndWhatItRead(t *testing.T) {
 	if line := strings.Split(string(text[:n]), "\n")[rule.Place.Line]; !strings.Contains(line, `"outside-hours"`) {
 		t.Errorf("line %d of guardrail.rego is about %q", rule.Place.Line+1, line)
 	}
-	want := []policy.MatteredWord{{Name: "input.facts.target", Value: `"listed"`}, {Name: "input.facts.window", Value: `"closed"`}}
+	want := []policy.MatteredWord{{Name: "input.facts.window", Value: `"closed"`}, {Name: "input.facts.target", Value: `"listed"`}}
 	if !slices.Equal(link.Inputs, want) {
 		t.Errorf("inputs %+v", link.Inputs)
 	}
@@ -163,6 +163,17 @@ func TestOneOfTwoNeedsIsInTheWay(t *testing.T) {
 	}
 	if e.Needs[0].Effect != policy.Allow || e.Needs[1].Effect != policy.Deny {
 		t.Errorf("%+v", e.Needs)
+	}
+}
+
+func TestARuleOfOnesOwnIsInTheWay(t *testing.T) {
+	rev := load(t, maintenance(t, "deny contains \"Not you.\" if input.person.id == \"hanako\"\n\napproval contains \"Ask.\" if input.target.name == \"db1\""))
+	e := explain(t, rev, asks("maintenance", policy.Read), policy.ExplainOptions{})
+	if got := remedies(e); !slices.Equal(got, []string{"rule"}) {
+		t.Fatalf("remedies %v", got)
+	}
+	if r := e.Remedies[0]; r.EN != "It would have been allowed without the rule at maintenance.rego:24:1, maintenance.rego:26:1." {
+		t.Errorf("%q", r.EN)
 	}
 }
 
@@ -310,5 +321,45 @@ func TestAMalformedInputIsExplainedWithoutRules(t *testing.T) {
 	e := explain(t, load(t, nil), policy.Input{}, policy.ExplainOptions{Now: friday})
 	if e.Effect != policy.Deny || e.Reasons[0].ID != "malformed" || len(e.Needs) != 0 || len(e.Remedies) != 0 {
 		t.Errorf("%+v", e)
+	}
+}
+
+func TestEveryExplanationAgreesWithTheDecision(t *testing.T) {
+	for _, rev := range []*policy.Revision{load(t, nil), edited(t)} {
+		engine := policy.NewEngine(rev, at(friday))
+		for _, kept := range years(11, 150) {
+			d := decide(t, engine, *kept.Input)
+			e := explain(t, rev, *kept.Input, policy.ExplainOptions{})
+			if e.Effect != d.Effect || !slices.Equal(e.Reasons, d.Reasons) || !e.Ends.Equal(d.Ends) {
+				t.Errorf("%s: explained %s %v, decided %s %v", kept.ID, e.Effect, e.Reasons, d.Effect, d.Reasons)
+			}
+			agrees(t, e, d)
+		}
+	}
+}
+
+// agrees checks that the parts of an explanation add up.
+func agrees(t *testing.T, e policy.Explanation, d policy.Decision) {
+	t.Helper()
+	for _, need := range e.Needs {
+		least := policy.Allow
+		for _, link := range need.Links {
+			least = min(least, link.Effect)
+			if len(link.Rules)+len(link.Unmet) == 0 {
+				t.Errorf("nothing is said about %s", link.Vendor)
+			}
+			if len(link.Inputs) == 0 {
+				t.Errorf("nothing mattered for %s", link.Vendor)
+			}
+		}
+		if least > need.Effect || need.Lease == "" && least != need.Effect {
+			t.Errorf("%s %s: the links say %s, the need is %s", need.Right, need.Resource, least, need.Effect)
+		}
+	}
+	if d.Effect == policy.Allow && (len(e.EndsBy) == 0 || !e.EndsBy[0].At.Equal(d.Ends)) {
+		t.Errorf("ends %v by %v", d.Ends, e.EndsBy)
+	}
+	if d.Effect != policy.Allow && len(e.Remedies) == 0 {
+		t.Errorf("nothing would have allowed what was refused because of %v", d.Reasons)
 	}
 }

@@ -34,7 +34,6 @@ type Revision struct {
 	compiler  *ast.Compiler       // of all rules
 	guard     *program            // the guardrail alone
 	kinds     map[string]*program // a vendor type or staff alone
-	programs  map[string]*program // the guardrail and a vendor type or staff
 }
 
 // Load reads and compiles the folder at the root of fsys: matrix.yaml, windows.yaml, commands.yaml, *.rego and, if it
@@ -102,11 +101,8 @@ func (r *Revision) prepare(c *ast.Compiler, f *folder) error {
 	if r.guard, err = newProgram(c, tables, guardrailPackage); err != nil {
 		return err
 	}
-	r.programs, r.kinds = map[string]*program{}, map[string]*program{}
+	r.kinds = map[string]*program{}
 	for i, name := range append([]string{staffType}, VendorTypes...) {
-		if r.programs[name], err = newProgram(c, tables, guardrailPackage, name); err != nil {
-			return err
-		}
 		if r.kinds[name], err = newProgram(c, tables, name); err != nil {
 			return err
 		}

@@ -345,14 +345,17 @@ func (r *Revision) ideal(ctx context.Context, v Vendor, target Target, right Rig
 	} else {
 		in.Target.Kind = "ssh"
 	}
-	q := asking{in: in, link: &link{vendor: &in.Vendor, own: true, facts: idealFacts}, need: Need{Right: right, Resource: "/"},
-		windows: &clock{open: v.Windows}}
-	q.path = pathOf(in.Action.Protocol, q.need)
-	c, by := r.matrix.cellFor(subject{v.Type, v.ID, target.Name}, right, q.path)
-	q.cellValue = cellValue{c.String(), by}
+	asked := question{vendor: &in.Vendor, own: true, facts: &idealFacts, need: Need{Right: right, Resource: "/"}}
+	path := pathOf(in.Action.Protocol, asked.need)
+	c, by := r.matrix.cellFor(subject{v.Type, v.ID, target.Name}, right, path)
+	asked.path, asked.cell, asked.override = path.String(), c.String(), by
+	if r.kinds[v.Type] == nil {
+		return opinion{}, fmt.Errorf("there are no rules for the vendor type %.32q", v.Type)
+	}
+	document := newDocument(in, &clock{open: v.Windows}).input(asked)
 	said := opinion{allow: true}
-	for _, name := range q.packages() {
-		a := r.evaluate(ctx, name, &q)
+	for _, p := range []*program{r.guard, r.kinds[v.Type]} {
+		a := p.say(ctx, document)
 		if a.fault != nil {
 			return opinion{}, a.fault
 		}
