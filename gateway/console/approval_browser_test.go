@@ -11,7 +11,7 @@ import (
 
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/identity"
-	"github.com/sekisho/sekisho/policy"
+	"github.com/sekisho/sekisho/gateway/revision"
 )
 
 // shootBoth keeps pictures of the page as a desk and as a telephone show it.
@@ -150,17 +150,38 @@ func TestALinkOpensARequestInChromiumAndADenialNeedsTheKey(t *testing.T) {
 
 func TestAnAdminReadsThePolicyInChromium(t *testing.T) {
 	g := newGateway(t)
-	hanako := g.login("hanako")
-	askToWrite(t, hanako.visit())
+	hanako, rei := g.login("hanako"), g.login("rei")
+	decision := askToWrite(t, hanako.visit()).Decision
+	files := noReports(t, rei)
+	must(rei.ApplyPolicy(t.Context(), revision.Change{Files: files, Base: 1, Reason: "reports are for operators", Ticket: "CHG-1"}))(t)
+	files = must(rei.PolicyRevision(t.Context(), 1))(t).Folder()
+	must(rei.ApplyPolicy(t.Context(), revision.Change{Files: files, Base: 2, Reason: "not any more", Ticket: "CHG-2",
+		ActivateAt: time.Now().Add(time.Hour)}))(t)
 	b := enrolInBrowser(t, g, "aya")
 	b.logIn()
-	b.look("/policy", "policy")
-	b.look("/policy?vendor=acme&target=db1", "policy-show")
-	b.look("/policy/1", "revision")
-	decision := must(hanako.Request(t.Context(), collect(t, hanako.OwnRequests(t.Context()))[0].ID))(t).Decision
-	b.look("/decisions/"+decision, "decision")
-	if body := b.body(); !strings.Contains(body, "M-2") || !strings.Contains(body, string(policy.Write)) {
-		t.Errorf("the decision does not say why:\n%s", body)
+	for _, page := range []struct {
+		path, name string
+		shows      []string
+	}{
+		{"/policy", "policy", []string{"Revision 3", "scheduled", "M-5", "reports are for operators", "@folder"}},
+		{"/policy?vendor=acme&target=db1", "policy-show", []string{"matrix.yaml:9", "windows.yaml", "M-2"}},
+		{"/policy/1", "revision-first", []string{"guardrail.rego", "@folder"}},
+		{"/policy/2", "revision", []string{"+deny contains", "CHG-1", "maintenance.rego"}},
+		{"/policy/3", "revision-open", []string{"-deny contains", "not any more"}},
+		{"/decisions/" + decision, "decision", []string{"M-2", "write", "matrix.yaml:9", "maintenance.rego", "Revision 1"}},
+	} {
+		b.look(page.path, page.name)
+		body := b.body()
+		for _, want := range page.shows {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s does not show %q:\n%s", page.path, want, body)
+			}
+		}
+	}
+	b.do(chromedp.Navigate(g.url(consoleHost)+"/policy/3"), chromedp.SendKeys(chromedp.ID("reason"), "keep it"),
+		click("main button.stop"), chromedp.WaitVisible(chromedp.CSS(".say.good")))
+	if open := must(rei.Policy(t.Context()))(t).Open; len(open) != 0 {
+		t.Errorf("it is still open: %+v", open)
 	}
 	b.wantNoComplaints()
 }

@@ -60,6 +60,7 @@ people:
   taro:   {vendor: acme}
   chie:   {vendor: advice}
   aya:    {vendor: "@staff", roles: [admin]}
+  rei:    {vendor: "@staff", roles: [admin]}
   mika:   {vendor: "@staff", roles: [approver]}
   ken:    {vendor: "@staff", roles: [investigator]}
 targets:

@@ -61,6 +61,7 @@ func (c *Console) showPolicyPage(w http.ResponseWriter, r *http.Request, v *visi
 type revisionView struct {
 	Version   revision.Version
 	Diff      []policy.FileDiff
+	Content   PolicyFiles
 	MayAnswer bool // as the second person
 	Waiting   bool
 	Own       bool // may be taken back by its author
@@ -79,7 +80,7 @@ func (c *Console) showRevision(w http.ResponseWriter, r *http.Request, v *visito
 	if err != nil {
 		return err
 	}
-	data := revisionView{Version: version, Waiting: version.Status == revision.Waiting}
+	data := revisionView{Version: version, Content: policyFiles(files), Waiting: version.Status == revision.Waiting}
 	if data.Diff, err = c.revisionDiff(ctx, version, files); err != nil {
 		return err
 	}
@@ -92,12 +93,12 @@ func (c *Console) showRevision(w http.ResponseWriter, r *http.Request, v *visito
 
 // revisionDiff compares a revision with the one it was made from; the first one with nothing.
 func (c *Console) revisionDiff(ctx context.Context, version revision.Version, files revision.Files) ([]policy.FileDiff, error) {
-	before := revision.Files{}
-	if version.Base > 0 {
-		var err error
-		if _, before, err = c.cfg.Policy.Get(ctx, version.Base); err != nil {
-			return nil, err
-		}
+	if version.Base == 0 {
+		return nil, nil
+	}
+	_, before, err := c.cfg.Policy.Get(ctx, version.Base)
+	if err != nil {
+		return nil, err
 	}
 	return policy.DiffFiles(before.FS(), files.FS())
 }
