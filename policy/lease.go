@@ -41,6 +41,9 @@ func MatchLease(l Lease, n Need) bool {
 	if !strings.Contains(l.Pattern, "*") {
 		return l.Pattern == n.Resource || strings.Contains(l.Pattern, `\`) && spells(l.Pattern, n.Resource)
 	}
+	if begin := strings.IndexAny(l.Pattern, `*\'"`); differs(n.Resource, l.Pattern[:begin]) {
+		return false
+	}
 	p := readPattern(l.Pattern)
 	if !p.wide() {
 		return p.text() == n.Resource
@@ -51,6 +54,11 @@ func MatchLease(l Lease, n Need) bool {
 	default:
 		return l.Pattern == n.Resource || plainPath(n.Resource) && p.glob(readLiteral(n.Resource), anything)
 	}
+}
+
+// differs says at a glance that a resource does not begin as a pattern does, before any quotes.
+func differs(resource, begin string) bool {
+	return !strings.HasPrefix(resource, begin) && !strings.ContainsAny(resource[:min(len(resource), len(begin))], `'"`)
 }
 
 func spells(pattern, resource string) bool {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sekisho/sekisho/gateway/access"
+	"github.com/sekisho/sekisho/gateway/identity"
 	"github.com/sekisho/sekisho/gateway/store"
 	"github.com/sekisho/sekisho/policy"
 	"github.com/sekisho/sekisho/policy/rego"
@@ -64,6 +65,13 @@ func withApprovals(t *testing.T, approvals string) *policy.Revision {
 	rev, err := policy.Load(files, 1)
 	check(t, err)
 	return rev
+}
+
+// as is a person who proved themselves just now, whenever that is.
+func (o office) as(person string) identity.Principal {
+	p := o.house.as(person)
+	p.MFA.At = o.clock()
+	return p
 }
 
 // filed has somebody meet a △ and returns the request that the door filed.

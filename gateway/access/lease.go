@@ -3,6 +3,8 @@ package access
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sekisho/sekisho/gateway/identity"
@@ -10,7 +12,8 @@ import (
 	"github.com/sekisho/sekisho/recorder"
 )
 
-// leaseIndex is every lease that has not ended, by whom and what it is for. It never changes.
+// leaseIndex is every lease that has not ended, by whom and what it is for, in the order in which they begin. It never
+// changes.
 type leaseIndex map[leaseKey][]policy.Lease
 
 type leaseKey struct{ person, target string }
@@ -21,6 +24,9 @@ func newLeaseIndex(leases []Lease) leaseIndex {
 		key := leaseKey{l.Person, l.Target}
 		index[key] = append(index[key], l.Lease)
 	}
+	for _, own := range index {
+		slices.SortStableFunc(own, func(a, b policy.Lease) int { return a.From.Compare(b.From) })
+	}
 	return index
 }
 
@@ -28,23 +34,9 @@ func newLeaseIndex(leases []Lease) leaseIndex {
 // lasts.
 func (x leaseIndex) of(person, target string, now time.Time) []policy.Lease {
 	all := x[leaseKey{person, target}]
-	soon := now.Add(time.Minute)
-	for i := range all {
-		if all[i].From.After(soon) {
-			return begun(all, soon)
-		}
-	}
-	return all
-}
-
-func begun(all []policy.Lease, soon time.Time) []policy.Lease {
-	var some []policy.Lease
-	for _, l := range all {
-		if !l.From.After(soon) {
-			some = append(some, l)
-		}
-	}
-	return some
+	later := now.Add(time.Minute + 1)
+	n, _ := slices.BinarySearchFunc(all, later, func(l policy.Lease, t time.Time) int { return l.From.Compare(t) })
+	return all[:n:n]
 }
 
 // without is the index less one lease.
@@ -117,10 +109,14 @@ func (d *Door) OwnLeases(ctx context.Context, by identity.Principal) ([]Lease, e
 
 // RevokeLease ends a lease; what runs under it ends within a second.
 func (d *Door) RevokeLease(ctx context.Context, by identity.Principal, id, reason string) error {
+	reason = strings.TrimSpace(reason)
+	if reason == "" {
+		return invalid("reason: say why the lease ends")
+	}
 	if err := checkText("reason", reason, maxReason); err != nil {
 		return err
 	}
-	if err := d.Act(ctx, by, "gateway.lease.revoke", id); err != nil {
+	if err := d.Act(ctx, by, "gateway.lease.revoke", clip(id, 64)); err != nil {
 		return err
 	}
 	d.answering.Lock()
@@ -135,7 +131,7 @@ func (d *Door) RevokeLease(ctx context.Context, by identity.Principal, id, reaso
 	d.mu.RUnlock()
 	d.setLeases(less)
 	detail := map[string]any{"lease": id, "request": lost.Request, "for": lost.Person, "on": lost.Target,
-		"scope": Scope{lost.Right, lost.Pattern}, "before": map[string]any{"until": lost.Until}, "after": map[string]any{"until": now}}
-	set(detail, "reason", reason)
+		"scope": Scope{lost.Right, lost.Pattern}, "before": map[string]any{"until": lost.Until}, "after": map[string]any{"until": now},
+		"reason": reason}
 	return d.Event(ctx, by, recorder.ClassConfig, "gateway.lease.revoked", recorder.OK, detail)
 }

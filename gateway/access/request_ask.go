@@ -122,7 +122,7 @@ func (d *Door) scope(r *ApprovalRequest, a Ask) (opaque *policy.Reason, err erro
 		}
 		r.Asked = slices.Clone(a.Scopes)
 		r.Scopes = r.Asked
-		return nil, nil
+		return nil, d.checkRequests(r)
 	}
 	if len(a.Scopes) > 0 || len(a.Command) > maxCommand || !utf8.ValidString(a.Command) {
 		return nil, invalid("give a command line of at most 16 KiB or what is needed, not both")
@@ -140,6 +140,21 @@ func (d *Door) scope(r *ApprovalRequest, a Ask) (opaque *policy.Reason, err erro
 		opaque = &why
 	}
 	return opaque, nil
+}
+
+// checkRequests makes sure that what is asked for on an app names the method and the path.
+func (d *Door) checkRequests(r *ApprovalRequest) error {
+	target, _ := d.cfg.Directory.Current().Target(r.Target)
+	if target.HTTPS == nil {
+		return nil
+	}
+	for _, s := range r.Scopes {
+		method, path, _ := strings.Cut(s.Pattern, " ")
+		if _, known := target.RightFor(method, "/"); !known || !strings.HasPrefix(path, "/") {
+			return invalid("pattern: on an app give a method and a path, such as PUT /orders/*, not %q", clip(s.Pattern, 64))
+		}
+	}
+	return nil
 }
 
 // admit holds a request against its route and sets its deadline.
