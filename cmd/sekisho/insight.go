@@ -451,15 +451,19 @@ func printExplanation(cmd *cobra.Command, set *settings, x console.PolicyExplana
 	if p.json {
 		return p.row(x)
 	}
-	in := x.Input
+	in, who := x.Input, ""
+	if in == nil {
+		in = &policy.Input{} // there was nothing to decide on
+	} else {
+		who = in.Person.ID + " of " + in.Vendor.ID
+	}
 	what := in.Action.Command
 	if what == "" && len(in.Action.Needs) > 0 {
 		what = in.Action.Needs[0].Resource
 	}
 	err := printPairs(p, [][]string{{"decision", x.Decision}, {"effect", x.Effect.String()}, {"made", local(x.At)},
-		{"who", in.Person.ID + " of " + in.Vendor.ID}, {"on", in.Target.Name}, {"what", strings.TrimSpace(in.Action.Operation + " " + what)},
-		{"session", x.Session}, {"revision", fmt.Sprint(x.Revision)}, {"because", reasonsText(x.Explanation.Reasons)},
-		{"gateway", strings.Join(x.Capped, ", ")}})
+		{"who", who}, {"on", in.Target.Name}, {"what", strings.TrimSpace(in.Action.Operation + " " + what)},
+		{"session", x.Session}, {"revision", fmt.Sprint(x.Revision)}, {"because", reasonsText(x.Explanation.Reasons)}})
 	if err != nil {
 		return err
 	}

@@ -116,9 +116,7 @@ func (r *ruling) carriedOut() {
 	if r.Effect == policy.Deny || !(o.Watermark || o.Supervise || o.Download != "" && o.Download != "on" || o.MaxBytes > 0) {
 		return
 	}
-	r.refuse(policy.Reason{ID: "obligation-unknown",
-		EN: "Policy allows this only under an obligation that this gateway cannot carry out (download, watermark, supervise or max_bytes).",
-		JA: "このゲートウェイが実行できない義務（download、watermark、supervise、max_bytes）が条件になっています。"})
+	r.refuse(notCarriedOut)
 }
 
 func opaqueReason(why string) policy.Reason {

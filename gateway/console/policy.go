@@ -86,7 +86,7 @@ type PolicyExplanation struct {
 	Revision    int                `json:"revision"` // that decided
 	Effect      policy.Effect      `json:"effect"`   // as it was
 	Capped      []string           `json:"capped,omitempty"`
-	Input       *policy.Input      `json:"input"`
+	Input       *policy.Input      `json:"input,omitempty"` // nil when there was nothing to decide on: no such target
 	Explanation policy.Explanation `json:"explanation"`
 }
 
@@ -289,7 +289,11 @@ func (c *Console) explain(ctx context.Context, kept policy.Kept, capped []string
 	}
 	opts := policy.ExplainOptions{Now: kept.At}
 	for _, id := range capped {
-		opts.Capped = append(opts.Capped, policy.Reason{ID: id})
+		opts.Capped = append(opts.Capped, access.OwnReason(id))
+	}
+	if kept.Input == nil { // there was nothing to decide on
+		e.Explanation = policy.Explanation{Revision: kept.Revision, Reasons: opts.Capped, Capped: true}
+		return e, nil
 	}
 	e.Explanation, err = rev.Explain(ctx, *kept.Input, opts)
 	return e, err
