@@ -13,8 +13,9 @@ func (c *checker) tables(f *folder, rev *Revision) error {
 		return err
 	}
 	c.adminCells(s)
+	names := map[string]bool{}
 	for i := range rev.matrix.overrides {
-		c.override(s, rev.matrix.overrides, i)
+		c.override(s, rev.matrix.overrides, i, names)
 	}
 	c.windows(s, rev)
 	return nil
@@ -35,17 +36,25 @@ func (c *checker) adminCells(s *places) {
 	}
 }
 
-func (c *checker) override(s *places, all []override, i int) {
+// maxShadowed bounds how many overrides are held against each other.
+const maxShadowed = 4096
+
+// override looks at the i-th override; names are those of the earlier ones.
+func (c *checker) override(s *places, all []override, i int, names map[string]bool) {
 	o, spec := &all[i], s.matrix.Overrides[i]
 	c.known(spec.Value.Vendor, c.opts.Vendors, "vendor", o.name)
 	c.known(spec.Value.Target, c.opts.Targets, "target", o.name)
-	if slices.ContainsFunc(all[:i], func(other override) bool { return other.name == o.name }) {
+	if names[o.name] {
 		c.warn(placeIn(matrixFile, spec.Value.Name), ruleShadowed, "another override is called %s, too; reasons could not tell them apart",
 			o.name)
 	}
+	names[o.name] = true
 	if o.path != nil && o.obligations != (Obligations{}) {
 		c.fail(placeIn(matrixFile, spec), ruleNever,
 			"override %s: obligations of an override for a path never bind; leave the path out or drop them", o.name)
+	}
+	if len(all) > maxShadowed {
+		return
 	}
 	if by := shadow(s, all, i); by != "" {
 		c.warn(placeIn(matrixFile, spec), ruleShadowed, "override %s never counts: %s behind it replaces all its cells", o.name, by)

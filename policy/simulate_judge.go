@@ -26,6 +26,7 @@ type judge struct {
 	answers   map[*program]map[string]*answer
 	standings map[*stance]*standing
 	classes   map[string]*standing // by what tells stances apart
+	places    map[*override]int    // in the matrix
 	clocks    []*clock             // by the time they begin
 	inquiry   inquiry              // of the decision at hand
 }
@@ -57,7 +58,10 @@ type ruling struct {
 
 func newJudge(r *Revision) *judge {
 	j := &judge{state: &state{revision: r}, answers: map[*program]map[string]*answer{}, standings: map[*stance]*standing{},
-		classes: map[string]*standing{}, asked: map[string][]*program{"": {r.guard}}}
+		classes: map[string]*standing{}, asked: map[string][]*program{"": {r.guard}}, places: map[*override]int{}}
+	for i := range r.matrix.overrides {
+		j.places[&r.matrix.overrides[i]] = i
+	}
 	for name, kind := range r.kinds {
 		j.asked[name] = []*program{r.guard, kind}
 	}
@@ -193,10 +197,8 @@ func (j *judge) standingOf(l *link) *standing {
 		return s
 	}
 	class := appendText(nil, l.vendor.Type)
-	for i := range j.state.revision.matrix.overrides {
-		if slices.Contains(l.overrides, &j.state.revision.matrix.overrides[i]) {
-			class = binary.AppendUvarint(class, uint64(i))
-		}
+	for _, o := range l.overrides {
+		class = binary.AppendUvarint(class, uint64(j.places[o]))
 	}
 	s := j.classes[string(class)]
 	if s == nil {
