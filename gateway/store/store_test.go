@@ -8,12 +8,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite"
 
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/identity"
 	"github.com/sekisho/sekisho/gateway/store"
+	"github.com/sekisho/sekisho/policy"
 )
 
 func open(t *testing.T, path string) *store.DB {
@@ -219,4 +222,54 @@ func TestTwoGatewaysOnOneFileDoNotBothWin(t *testing.T) {
 	for _, err := range lost {
 		wantErr(t, err, identity.ErrNotFound)
 	}
+}
+
+// TestWhatWasFiledBeforeRequestsHadScopesIsStillThere: a database of the first tables, with a request that waits, one that was
+// answered and a lease, is brought up to date.
+func TestWhatWasFiledBeforeRequestsHadScopesIsStillThere(t *testing.T) {
+	ctx, path := context.Background(), filepath.Join(t.TempDir(), "state.db")
+	first(t, path)
+	run(t, path, `INSERT INTO requests (id, status, person, vendor, target, login, session, operation, command, needs, reason, decision,
+		created_at, expires, answer_status, answer_by, answer_at, answer_minutes, answer_reason) VALUES
+		('r-1', 'pending', 'ken', 'dev', 'db1', 'app', 's-1', 'ssh.exec', 'make', '[{"right":"execute","resource":"make"}]', '', 'd-1',
+			1000, 2000, '', '', 0, 0, ''),
+		('r-2', 'approved', 'ken', 'dev', 'db1', 'app', 's-1', 'ssh.exec', 'make', '[{"right":"execute","resource":"make"}]', '', 'd-1',
+			1000, 2000, 'approved', 'mika', 1500, 30, 'go')`)
+	run(t, path, `INSERT INTO leases (id, request, person, target, "right", pattern, until) VALUES
+		('l-1', 'r-2', 'ken', 'db1', 'execute', 'make', 9000)`)
+	s := open(t, path).Access()
+	at := func(n int64) time.Time { return time.Unix(0, n).UTC() }
+	r := access.ApprovalRequest{ID: "r-1", Status: access.RequestPending, Person: "ken", Vendor: "dev", Target: "db1", Login: "app",
+		Session: "s-1", Operation: "ssh.exec", Command: "make", Needs: []policy.Need{{Right: policy.Execute, Resource: "make"}},
+		Decision: "d-1", CreatedAt: at(1000), Expires: at(2000)}
+	got, err := s.Request(ctx, "r-1")
+	ok(t, err)
+	want(t, got, r)
+	r.ID, r.Status = "r-2", access.RequestApproved
+	r.Answer = access.Answer{Status: access.RequestApproved, By: "mika", At: at(1500), Minutes: 30, Reason: "go"}
+	got, err = s.Request(ctx, "r-2")
+	ok(t, err)
+	want(t, got, r)
+	leases, err := s.Leases(ctx, "", at(0))
+	ok(t, err)
+	want(t, leases, []access.Lease{{Request: "r-2", Lease: policy.Lease{ID: "l-1", Person: "ken", Target: "db1", Right: policy.Execute,
+		Pattern: "make", Until: at(9000)}}})
+}
+
+// first makes a database of the first migration.
+func first(t *testing.T, path string) {
+	t.Helper()
+	steps := t.TempDir()
+	text, err := os.ReadFile("migrations/sqlite/00001_state.sql")
+	ok(t, err)
+	ok(t, os.WriteFile(filepath.Join(steps, "00001_state.sql"), text, 0o600))
+	db, err := sql.Open("sqlite", path)
+	ok(t, err)
+	defer db.Close()
+	_, err = db.Exec("PRAGMA application_id = 0x736b736f")
+	ok(t, err)
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, os.DirFS(steps))
+	ok(t, err)
+	_, err = provider.Up(context.Background())
+	ok(t, err)
 }
