@@ -60,7 +60,7 @@ people:
   taro:   {vendor: acme}
   chie:   {vendor: advice}
   aya:    {vendor: "@staff", roles: [admin]}
-  rei:    {vendor: "@staff", roles: [admin]}
+  rei:    {vendor: "@staff", roles: [admin, approver]}
   mika:   {vendor: "@staff", roles: [approver]}
   ken:    {vendor: "@staff", roles: [investigator]}
 targets:

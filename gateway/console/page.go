@@ -132,6 +132,9 @@ func (p page) Cited(en, ja, table string) string {
 // Visible is what somebody wrote, with what does not show itself set off.
 func (p page) Visible(text any) template.HTML { return visible(fmt.Sprint(text)) }
 
+// Prose is Visible for what was written in lines.
+func (p page) Prose(text any) template.HTML { return prose(fmt.Sprint(text)) }
+
 // Mark is the matrix's sign for the cell in Data: ○ always, △ approval, × never.
 func (p page) Mark() string {
 	switch p.Data {

@@ -124,6 +124,38 @@ func TestAnAnswerNarrows(t *testing.T) {
 	}
 }
 
+func TestOfTwoWhoAnswerAtOnceTheSecondIsToldOfTheFirst(t *testing.T) {
+	g := newGateway(t)
+	hanako := g.login("hanako")
+	people := map[string]*member{"mika": g.login("mika"), "rei": g.login("rei")}
+	id := askToWrite(t, hanako.visit()).Request
+	type said struct {
+		who string
+		err error
+	}
+	done := make(chan said)
+	for name, m := range people {
+		yes := m.yes(id)
+		proof := must(m.prove(console.Confirmation{Purpose: console.PurposeAnswer, ID: id, Answer: &yes}))(t)
+		go func() {
+			_, err := m.AnswerRequest(t.Context(), id, yes, proof)
+			done <- said{name, err}
+		}()
+	}
+	first, second := <-done, <-done
+	if first.err != nil {
+		first, second = second, first
+	}
+	if first.err != nil {
+		t.Fatalf("neither is taken: %v, %v", first.err, second.err)
+	}
+	wantProblem(t, second.err, http.StatusConflict)
+	r := must(hanako.Request(t.Context(), id))(t)
+	if len(r.Answers) != 1 || r.Answer.By != first.who || len(collect(t, hanako.OwnLeases(t.Context()))) != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestALinkLeadsToItsRequestAndGrantsNothing(t *testing.T) {
 	g := newGateway(t)
 	hanako, mika := g.login("hanako"), g.login("mika")

@@ -241,7 +241,7 @@ func TestTheFoldersSocketLetsTheFirstAdminInAndNobodyElse(t *testing.T) {
 	go server.Serve(listener)
 	t.Cleanup(func() { server.Close() })
 	folder := console.NewBootstrapClient(path)
-	if s := must(folder.Status(t.Context()))(t); s.Bootstrapped || s.Directory != 1 || s.People != 6 {
+	if s := must(folder.Status(t.Context()))(t); s.Bootstrapped || s.Directory != 1 || s.People != 7 {
 		t.Fatalf("status %+v", s)
 	}
 	plan := must(folder.ApplyDirectory(t.Context(), []byte(directoryYAML+"# the first\n"), "setup"))(t)

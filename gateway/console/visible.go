@@ -25,7 +25,14 @@ func odd(r rune) bool { return !unicode.IsPrint(r) || unicode.Is(blank, r) }
 
 // visible is what somebody wrote, for a person who decides by it: an odd character stands there as its escape, set off from
 // the same characters typed out, and a line end as its escape before the line ends.
-func visible(text string) template.HTML {
+func visible(text string) template.HTML { return setOff(text, odd) }
+
+// prose is what somebody wrote in lines: like visible, but for its line ends and tabs.
+func prose(text string) template.HTML {
+	return setOff(strings.ReplaceAll(text, "\r\n", "\n"), func(r rune) bool { return odd(r) && r != '\n' && r != '\t' })
+}
+
+func setOff(text string, odd func(rune) bool) template.HTML {
 	var b strings.Builder
 	for len(text) > 0 {
 		r, size := utf8.DecodeRuneInString(text)

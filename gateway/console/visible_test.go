@@ -27,6 +27,12 @@ func TestWhatDoesNotShowWhatItIsIsSetOff(t *testing.T) {
 	}
 }
 
+func TestProseKeepsItsLines(t *testing.T) {
+	if got := string(prose("a\r\n\tb\u202e")); got != "a\n\tb<mark class=\"odd\">\\u202e</mark>" {
+		t.Errorf("%q", got)
+	}
+}
+
 // FuzzVisible looks for text that reaches the page as markup or as a character that acts.
 func FuzzVisible(f *testing.F) {
 	for _, seed := range []string{"", "ls", "\u202e<script>", "\x1b[0m", "\xff\xfe", "a\r\nb"} {

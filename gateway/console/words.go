@@ -448,7 +448,7 @@ var words = map[string]text{
 	"policy.ended":         {"Ended", "終了"},
 	"policy.hash":          {"Hash", "ハッシュ"},
 	"policy.answer":        {"Confirm or reject", "確認または却下"},
-	"policy.answer.lead":   {"Read the differences below first. A revision needs a second person who is not its author.", "先に下の差分を確認してください。作成者以外の担当者の確認が必要です。"},
+	"policy.answer.lead":   {"Read the differences below first. Only somebody other than its author can answer.", "先に下の差分を確認してください。回答できるのは作成者以外の担当者です。"},
 	"policy.answer.reason": {"Required to reject or withdraw.", "却下・取り下げの場合は必須です。"},
 	"policy.confirm":       {"Confirm", "確認して有効にする"},
 	"policy.reject":        {"Reject", "却下"},
