@@ -67,7 +67,8 @@ func (d *Door) Deny(ctx context.Context, by identity.Principal, id, reason strin
 func (d *Door) answer(
 	ctx context.Context, by identity.Principal, operation, id string, change func(*ApprovalRequest, time.Time) ([]Lease, error),
 ) error {
-	if err := d.Act(ctx, by, operation, id); err != nil {
+	id = clip(id, 64)
+	if err := d.actOn(ctx, by, operation, id, d.requester(ctx, id)); err != nil {
 		return err
 	}
 	d.answering.Lock()
@@ -94,6 +95,15 @@ func (d *Door) answer(
 		return errors.Join(fmt.Errorf("answering request %s: %w", id, err), d.unanswered(ctx, by, detail))
 	}
 	return d.loadLeases(ctx)
+}
+
+// requester says who asks, for the rules about who may answer.
+func (d *Door) requester(ctx context.Context, id string) map[string]string {
+	r, err := d.cfg.Store.Request(ctx, id)
+	if err != nil { // answering will fail, too
+		return nil
+	}
+	return map[string]string{"requester": r.Person, "vendor": r.Vendor}
 }
 
 // unanswered puts on record that an answer which stands there was not stored.

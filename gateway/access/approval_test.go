@@ -35,11 +35,12 @@ const moreStaff = `
 targets:
 `
 
-func newOffice(t *testing.T, approvals string) office {
+// newOffice makes one; more are names of policy files and what to add to them.
+func newOffice(t *testing.T, approvals string, more ...string) office {
 	t.Helper()
 	o := office{}
 	o.house = newHouse(t, func(c *access.Config) {
-		c.Engine = policy.NewEngine(withApprovals(t, approvals), c.Now)
+		c.Engine = policy.NewEngine(withApprovals(t, approvals, more...), c.Now)
 		o.cfg = *c
 	})
 	document := strings.Replace(people, "\ntargets:\n", moreStaff, 1)
@@ -49,7 +50,7 @@ func newOffice(t *testing.T, approvals string) office {
 }
 
 // withApprovals is the shipped policy with another approvals.yaml; "" leaves the shipped one.
-func withApprovals(t *testing.T, approvals string) *policy.Revision {
+func withApprovals(t *testing.T, approvals string, more ...string) *policy.Revision {
 	t.Helper()
 	files := fstest.MapFS{}
 	entries, err := rego.FS.ReadDir(".")
@@ -61,6 +62,9 @@ func withApprovals(t *testing.T, approvals string) *policy.Revision {
 	}
 	if approvals != "" {
 		files["approvals.yaml"] = &fstest.MapFile{Data: []byte(approvals)}
+	}
+	for i := 0; i < len(more); i += 2 {
+		files[more[i]].Data = append(files[more[i]].Data, more[i+1]...)
 	}
 	rev, err := policy.Load(files, 1)
 	check(t, err)
@@ -199,6 +203,23 @@ func TestNobodyAnswersForThemselvesUnderWhateverId(t *testing.T) {
 	if o.request(r.ID).Status != access.RequestPending {
 		t.Error("the request was answered")
 	}
+}
+
+// TestStaffRulesKnowWhoAsks: a rule of staff.rego may keep somebody from answering certain people's requests.
+func TestStaffRulesKnowWhoAsks(t *testing.T) {
+	o := newOffice(t, "", "staff.rego", `
+deny contains lib.reason("family", "", "They are family.", "親族です。") if {
+	input.action.operation in {"gateway.request.approve", "gateway.request.deny"}
+	input.target.labels == {"requester": "ken", "vendor": "dev"}
+	input.person.id == "nao"
+}
+`)
+	r := o.filed("ken", "make all")
+	_, err := o.approve("nao", r.ID, access.Consent{})
+	because(t, err, "family")
+	because(t, o.door.Deny(t.Context(), o.as("nao"), r.ID, ""), "family")
+	o.approved(o.filed("riku", "make all").ID, access.Consent{}, "nao")
+	o.approved(r.ID, access.Consent{}, "mika")
 }
 
 // TestAnIdOfAnotherVendorCountsForItsWholeChain: a member of staff who works for a vendor, too, answers nobody's request of
@@ -518,6 +539,22 @@ func TestAYesAndANoAtOnceHaveOneOutcome(t *testing.T) {
 		if got := o.effect(s, exec(fmt.Sprintf("make target-%d", i))); got != want {
 			t.Errorf("the outcome is %v, want %v", got, want)
 		}
+	}
+}
+
+// TestARequestOfBeforeScopesIsAnswered: one that an older gateway filed says only what was needed.
+func TestARequestOfBeforeScopesIsAnswered(t *testing.T) {
+	o := newOffice(t, "")
+	old := access.ApprovalRequest{ID: "r-old", Status: access.RequestPending, Person: "ken", Vendor: "dev", Target: "db1", Login: "app",
+		Session: "s-old", Operation: "ssh.exec", Command: "make *", Needs: []policy.Need{{Right: policy.Execute, Resource: "make *"}},
+		Decision: "d-old", CreatedAt: monday, Expires: monday.Add(time.Hour)}
+	check(t, o.cfg.Store.PutRequest(t.Context(), old))
+	if shown := o.request("r-old"); len(shown.Scopes) != 1 || shown.Scopes[0].Pattern != `make \*` {
+		t.Fatalf("shown %+v", shown)
+	}
+	leases := o.approved("r-old", access.Consent{Digest: o.request("r-old").Digest()}, "mika")
+	if len(leases) != 1 || leases[0].Pattern != `make \*` || leases[0].Right != policy.Execute {
+		t.Errorf("leases %+v", leases)
 	}
 }
 

@@ -18,6 +18,13 @@ var quiet = []string{".list", ".show", ".status", ".get", ".plan", ".check", ".h
 // Act decides an operation on the gateway itself: gateway.noun.verb by staff, gateway.self.verb by anybody about
 // themselves. A *Refusal says no. What was allowed and is more than a look is on record (R-4) before Act returns.
 func (d *Door) Act(ctx context.Context, by identity.Principal, operation, resource string) error {
+	return d.actOn(ctx, by, operation, resource, nil)
+}
+
+// actOn is Act on something of which the rules can know more than its name: the labels of the target.
+func (d *Door) actOn(
+	ctx context.Context, by identity.Principal, operation, resource string, labels map[string]string,
+) error {
 	self := strings.HasPrefix(operation, "gateway.self.")
 	need := policy.Need{Right: policy.Admin, Resource: legible(resource, maxResource)}
 	if self {
@@ -28,6 +35,7 @@ func (d *Door) Act(ctx context.Context, by identity.Principal, operation, resour
 		r := d.unfounded(notYours)
 		return d.refuseRuled(ctx, by, operation, resource, &r)
 	}
+	in.Target.Labels = labels
 	ruled := d.verdict(ctx, by, in)
 	if enlarges(&in) {
 		ruled.refuse(duringEmergency)
