@@ -88,18 +88,21 @@ func certificateFact(cert Cert, e *ends) string {
 
 // mfaFact is C-4. WebAuthn counts only when the authenticator verified its user.
 func mfaFact(mfa MFA, maxAge time.Duration, e *ends) string {
-	switch {
-	case mfa.Method == "" || mfa.At.IsZero():
+	if mfa.Method == "" || mfa.At.IsZero() {
 		return "missing"
-	case mfa.At.After(e.now.Add(skew)):
+	}
+	if mfa.At.After(e.now) && mfa.At.Add(-skew).After(e.now) {
 		e.at(mfa.At.Add(-skew))
 		return "missing"
-	case mfa.Method == "webauthn" && !mfa.UV:
+	}
+	if mfa.Method == "webauthn" && !mfa.UV {
 		return "unverified"
-	case !mfa.At.Add(maxAge).After(e.now):
+	}
+	old := mfa.At.Add(maxAge)
+	if !old.After(e.now) {
 		return "expired"
 	}
-	e.over(mfa.At.Add(maxAge))
+	e.over(old)
 	return "fresh"
 }
 

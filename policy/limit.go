@@ -112,12 +112,14 @@ func (in *Input) tooLarge() bool {
 		text.over = text.over || len(n.Resource) > maxText
 		text.add(string(n.Right))
 	}
-	for _, name := range [...]string{
-		in.Person.ID, in.Person.Vendor, in.Auth.Kind, in.Auth.Cert.Serial, in.Auth.MFA.Method, in.Target.Name, in.Target.Kind,
-		in.Target.Login, in.Target.Sensitivity, in.Target.Enforcement, in.Action.Protocol, in.Action.Operation,
-	} {
-		text.add(name)
-	}
+	text.add(in.Person.ID)
+	text.add(in.Person.Vendor)
+	text.add(in.Auth.Kind)
+	text.add(in.Auth.Cert.Serial)
+	text.add(in.Auth.MFA.Method)
+	in.Target.size(&text)
+	text.add(in.Action.Protocol)
+	text.add(in.Action.Operation)
 	for _, role := range in.Person.Roles {
 		text.add(role)
 	}
@@ -148,6 +150,14 @@ type textSize struct {
 func (t *textSize) add(name string) {
 	t.total += len(name)
 	t.over = t.over || len(name) > maxName
+}
+
+func (g *Target) size(t *textSize) {
+	t.add(g.Name)
+	t.add(g.Kind)
+	t.add(g.Login)
+	t.add(g.Sensitivity)
+	t.add(g.Enforcement)
 }
 
 func (v *Vendor) size(t *textSize) {

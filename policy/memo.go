@@ -126,15 +126,24 @@ func (q *inquiry) appendShared(key []byte, reads fields) []byte {
 }
 
 func (f *facts) appendKey(key []byte, reads fields) []byte {
-	key = appendField(key, reads, fieldCertificate, f.certificate)
-	key = appendField(key, reads, fieldMFA, f.mfa)
-	key = appendField(key, reads, fieldContract, f.contract)
-	key = appendField(key, reads, fieldWindow, f.window)
-	key = appendField(key, reads, fieldNetwork, f.network)
-	key = appendField(key, reads, fieldListed, f.target)
-	key = appendField(key, reads, fieldBreakGlass, f.breakGlass)
+	key = appendWord(key, reads, fieldCertificate, f.certificate)
+	key = appendWord(key, reads, fieldMFA, f.mfa)
+	key = appendWord(key, reads, fieldContract, f.contract)
+	key = appendWord(key, reads, fieldWindow, f.window)
+	key = appendWord(key, reads, fieldNetwork, f.network)
+	key = appendWord(key, reads, fieldListed, f.target)
+	key = appendWord(key, reads, fieldBreakGlass, f.breakGlass)
 	if reads.has(fieldCutOff) {
 		key = appendFlags(key, f.cutOff)
+	}
+	return key
+}
+
+// appendWord writes a fact if it is read. The words of one fact differ in their first letter or in their length, which
+// TestTheWordsOfAFactDiffer holds them to.
+func appendWord(key []byte, reads, field fields, word string) []byte {
+	if reads.has(field) {
+		key = append(key, word[0], byte(len(word)))
 	}
 	return key
 }
