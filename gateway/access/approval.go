@@ -138,8 +138,8 @@ func (d *Door) consent(
 	if c.Digest != "" && c.Digest != r.Digest() {
 		return nil, fmt.Errorf("look at it again: %w", ErrChanged)
 	}
-	dir, route := d.cfg.Directory.Current(), d.route(*r)
-	if slices.ContainsFunc(r.Answers, func(a Answer) bool { return slices.Contains(dir.Same(by.Person), a.By) }) {
+	route := d.route(*r)
+	if slices.ContainsFunc(r.Answers, func(a Answer) bool { return d.samePerson(by.Person, a.By) }) {
 		return nil, fmt.Errorf("you have approved it before; somebody else has to, too: %w", ErrAnswered)
 	}
 	if route.Ticket && r.Ticket == "" {
@@ -238,7 +238,7 @@ func (d *Door) routeFor(vendor, target string, rights []policy.Right) policy.Rou
 func (d *Door) mayAnswer(person string, r ApprovalRequest, now time.Time) (policy.Reason, bool) {
 	dir := d.cfg.Directory.Current()
 	for _, id := range dir.Same(person) {
-		if p, _ := dir.Person(id); id == r.Person || related(dir, p.Vendor, r) {
+		if p, _ := dir.Person(id); d.samePerson(id, r.Person) || related(dir, p.Vendor, r) {
 			return ownRequest, false
 		}
 	}
@@ -283,8 +283,7 @@ func (d *Door) approvers(r ApprovalRequest, now time.Time) []string {
 			d.cfg.Revoked("person", a.By) {
 			continue
 		}
-		same := dir.Same(a.By)
-		if slices.ContainsFunc(people, func(before string) bool { return slices.Contains(same, before) }) {
+		if slices.ContainsFunc(people, func(before string) bool { return d.samePerson(before, a.By) }) {
 			continue
 		}
 		if _, ok := d.mayAnswer(a.By, r, now); ok {

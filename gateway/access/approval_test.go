@@ -249,6 +249,19 @@ targets:
 	}
 }
 
+// TestOneMailboxIsOnePerson: nobody told the directory that two ids are one person's, but their mail goes to one place.
+func TestOneMailboxIsOnePerson(t *testing.T) {
+	o := newOffice(t, twoPeople)
+	o.change(t, `aki: {vendor: "@staff",`, `aki: {vendor: "@staff", email: Aki@example.com,`, `nao: {vendor: "@staff",`,
+		`nao: {vendor: "@staff", email: aki@example.com,`, "riku: {vendor: temp}", "riku: {vendor: temp, email: AKI@example.com}")
+	r := o.filed("ken", "make all")
+	o.approved(r.ID, access.Consent{}, "aki")
+	_, err := o.approve("nao", r.ID, access.Consent{})
+	wantErr(t, err, access.ErrAnswered)
+	_, err = o.approve("nao", o.filed("riku", "make all").ID, access.Consent{})
+	because(t, err, "own_request")
+}
+
 func TestOneNoEndsARequest(t *testing.T) {
 	o := newOffice(t, twoPeople)
 	r := o.filed("ken", "make all")
