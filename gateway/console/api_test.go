@@ -133,3 +133,22 @@ func TestAnAnswerForOneActDoesNotDoAnother(t *testing.T) {
 	proof = must(m.prove(console.Confirmation{Purpose: console.PurposeAddKey, PublicKey: key}))(t)
 	must(m.AddSSHKey(t.Context(), key, &proof))(t)
 }
+
+func TestNobodyReleasesThemselvesUnderAnotherId(t *testing.T) {
+	g := newGateway(t)
+	admin := g.login("aya")
+	same := strings.Replace(directoryYAML, "chie:   {vendor: advice}", "chie:   {vendor: advice}\n  kai:    {vendor: acme, same_as: aya}", 1)
+	if _, _, err := g.directory.Apply(t.Context(), []byte(same), "test", "another id", 1); err != nil {
+		t.Fatal(err)
+	}
+	m := g.certify("kai")
+	m.register()
+	status := must(m.Status(t.Context()))(t)
+	wantProblem(t, admin.Release(t.Context(), "kai", status.Code), http.StatusForbidden)
+	if s := must(m.Status(t.Context()))(t); s.State != identity.StateWaiting {
+		t.Errorf("afterwards: %+v", s)
+	}
+	if err := g.login("rei").Release(t.Context(), "kai", status.Code); err != nil {
+		t.Error(err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/sekisho/sekisho/gateway/access"
@@ -118,6 +119,9 @@ func (c *Console) releaseAs(ctx context.Context, v *visitor, person, code string
 	by := v.principal()
 	if err := c.cfg.Door.Act(ctx, by, "gateway.enrolment.release", person); err != nil {
 		return err
+	}
+	if slices.Contains(c.cfg.Directory.Current().Same(v.person.ID), person) {
+		return identity.ErrOwn
 	}
 	return c.release(ctx, by, person, code, v.person.ID)
 }
