@@ -20,7 +20,7 @@ type SimulateOptions struct {
 	Reclassify func(in *Input) (action Action, capped, ok bool)
 	// Progress is told how many decisions are done, at most ten times a second, never from two goroutines at once.
 	Progress func(done int64)
-	// Groups bounds how many groups are reported; 0 is 100.
+	// Groups bounds how many groups are reported; 0 is 40.
 	Groups int
 }
 
@@ -333,7 +333,7 @@ func (t *tally) merge(other *tally) {
 func (t *tally) simulation(limit int) *Simulation {
 	s := t.found
 	s.Sessions = int64(len(t.sessions))
-	s.Totals, s.Changes = []Total{}, []Group{}
+	s.Totals = []Total{}
 	for from := range t.totals {
 		for to, n := range t.totals[from] {
 			if n > 0 {
@@ -344,13 +344,8 @@ func (t *tally) simulation(limit int) *Simulation {
 	if limit <= 0 {
 		limit = defaultGroups
 	}
-	for i, g := range t.groups.readable() {
-		if i < limit {
-			s.Changes = append(s.Changes, g)
-		} else {
-			s.More++
-			s.MoreDecisions += g.Count
-		}
-	}
+	all := t.groups.readable(limit)
+	s.Changes, s.MoreDecisions = shortlist(all, limit)
+	s.More = len(all) - len(s.Changes)
 	return &s
 }

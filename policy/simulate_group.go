@@ -37,12 +37,12 @@ type Group struct {
 
 // Limits of what a simulation remembers and reports.
 const (
-	defaultGroups  = 100
+	defaultGroups  = 40
 	maxGroups      = 20_000  // before they are made readable; further ones are put together
 	maxCounted     = 1 << 16 // people and sessions of a group
 	namedSessions  = 10
 	namedPeople    = 5
-	manyAlike      = 8 // groups that differ in one thing only, above which they become one
+	manyAlike      = 8 // groups that differ in one thing only, above which they become one even where there are few
 	maxGroupText   = 64
 	maxCommandText = 200
 )
@@ -175,14 +175,21 @@ func (gs groups) merge(key groupKey, other *group) {
 	}
 }
 
-// readable puts groups that differ in one thing only together where there are many, and sorts them.
-func (gs groups) readable() []Group {
-	for _, leave := range []func(key *groupKey){
-		func(key *groupKey) { key.what = "" },
-		func(key *groupKey) { key.vendor = "" },
-		func(key *groupKey) { key.target = "" },
-	} {
-		gs = gs.fold(leave)
+// readable puts groups that differ in one thing only together where there are many, the more eagerly the further they are above
+// the limit, and sorts them.
+func (gs groups) readable(limit int) []Group {
+	for alike := manyAlike; ; alike = max(alike/2, 1) {
+		before := len(gs)
+		for _, leave := range []func(key *groupKey){
+			func(key *groupKey) { key.what = "" },
+			func(key *groupKey) { key.vendor = "" },
+			func(key *groupKey) { key.target = "" },
+		} {
+			gs = gs.fold(leave, alike)
+		}
+		if len(gs) <= limit || alike == 1 && len(gs) == before {
+			break
+		}
 	}
 	list := make([]Group, 0, len(gs))
 	for _, g := range gs {
@@ -192,8 +199,8 @@ func (gs groups) readable() []Group {
 	return list
 }
 
-// fold leaves one thing out of the keys of those groups that more than manyAlike share all else with.
-func (gs groups) fold(leave func(key *groupKey)) groups {
+// fold leaves one thing out of the keys of those groups of which more than so many have all else in common.
+func (gs groups) fold(leave func(key *groupKey), many int) groups {
 	alike := map[groupKey]int{}
 	for key := range gs {
 		leave(&key)
@@ -203,12 +210,33 @@ func (gs groups) fold(leave func(key *groupKey)) groups {
 	for key, g := range gs {
 		wide := key
 		leave(&wide)
-		if alike[wide] > manyAlike {
+		if alike[wide] > many {
 			key = wide
 		}
 		folded.merge(key, g)
 	}
 	return folded
+}
+
+// shortlist takes so many groups that each kind of change is among them, and reports how many decisions it leaves out.
+func shortlist(list []Group, limit int) (short []Group, left int64) {
+	type kind struct{ from, to Effect }
+	kinds := map[kind]int{}
+	for i := range list {
+		kinds[kind{list[i].From, list[i].To}] = 0
+	}
+	share := limit / max(len(kinds), 1)
+	short = []Group{}
+	spare := max(len(list)-limit, 0) // how many may still be left out
+	for i := range list {
+		k := kind{list[i].From, list[i].To}
+		if kinds[k]++; kinds[k] > share && spare > 0 {
+			spare, left = spare-1, left+list[i].Count
+			continue
+		}
+		short = append(short, list[i])
+	}
+	return short, left
 }
 
 // compareGroups puts what is newly refused before what is newly asked for and newly allowed, and many before few.

@@ -187,12 +187,16 @@ func TestManyGroupsThatAreAlikeBecomeOne(t *testing.T) {
 		k := past(20+n, "operations", policy.Execute, fmt.Sprintf("tool%d", n))
 		kept = append(kept, k)
 	}
-	s := simulate(t, base, candidate, kept, policy.SimulateOptions{Groups: 5})
-	if g := s.Changes[0]; g.Type != "maintenance" || g.What != "" || g.Count != 9 || len(s.Changes) != 5 {
+	s := simulate(t, base, candidate, kept, policy.SimulateOptions{})
+	if g := s.Changes[0]; g.Type != "maintenance" || g.What != "" || g.Count != 9 || len(s.Changes) != 9 {
 		t.Errorf("%+v", s.Changes)
 	}
-	if s.More != 4 || s.MoreDecisions != 4 {
-		t.Errorf("%d more groups with %d", s.More, s.MoreDecisions)
+	if s := simulate(t, base, candidate, kept, policy.SimulateOptions{Groups: 8}); len(s.Changes) != 2 || s.Changes[1].Count != 8 || s.Changes[1].What != "" {
+		t.Errorf("of eight at most: %+v", s.Changes)
+	}
+	s = simulate(t, base, candidate, kept, policy.SimulateOptions{Groups: 1})
+	if len(s.Changes) != 1 || s.Changes[0].Count != 9 || s.More != 1 || s.MoreDecisions != 8 {
+		t.Errorf("of one at most: %d, %d more groups with %d", len(s.Changes), s.More, s.MoreDecisions)
 	}
 }
 
