@@ -89,23 +89,28 @@ func (d *trial) browser(person, language string) *browser {
 // has made them some.
 func (b *browser) lend(file string) {
 	b.t.Helper()
-	must(chromedp.Call(b.window, webauthn.Enable, webauthn.EnableParams{}))(b.t)
-	added := must(chromedp.Call(b.window, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{
-		Options: &webauthn.VirtualAuthenticatorOptions{Protocol: "ctap2", Transport: "internal", HasResidentKey: true,
-			HasUserVerification: true, IsUserVerified: true, AutomaticPresenceSimulation: true}}))(b.t)
 	var held struct {
+		Kind        demo.Kind
 		Credentials []struct {
 			ID, RP, User, Name, Key string
 			Count                   uint32
 		}
 	}
 	data, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return
+	if err == nil {
+		err = json.Unmarshal(data, &held)
 	}
-	if err := errors.Join(err, json.Unmarshal(data, &held)); err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		b.t.Fatal(err)
 	}
+	reached := webauthn.AuthenticatorTransport("internal")
+	if held.Kind == demo.Hardware {
+		reached = "usb"
+	}
+	must(chromedp.Call(b.window, webauthn.Enable, webauthn.EnableParams{}))(b.t)
+	added := must(chromedp.Call(b.window, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{
+		Options: &webauthn.VirtualAuthenticatorOptions{Protocol: "ctap2", Transport: reached, HasResidentKey: true,
+			HasUserVerification: true, IsUserVerified: true, AutomaticPresenceSimulation: true}}))(b.t)
 	standard := func(text string) string {
 		return base64.StdEncoding.EncodeToString(must(base64.RawURLEncoding.DecodeString(text))(b.t))
 	}
@@ -277,12 +282,12 @@ func (d *trial) hanakoEdits() string {
 	if request == "" || decisionID.FindString(page) == "" {
 		t.Fatalf("the page names no request or no decision:\n%s", page)
 	}
-	b.do(chromedp.Navigate(d.ConsoleURL+"/targets"), shown("#target-orders"))
+	b.do(click(`a[href="`+d.ConsoleURL+"/requests/"+request+`"]`), shown("#reason"), chromedp.SendKeys(chromedp.ID("reason"), "customer asked"),
+		click(`form[action$="/reason"] button`))
+	b.sees("Saved.")
 	b.shoot("hanako-waiting")
-	wantIn(t, "the requests of her own", b.text(), "POST /orders/1010")
-
-	wantIn(t, "the queue", d.sekisho("request", "list", "--as", "mika"), request, "hanako", "POST /orders/1010")
-	d.sekisho("request", "approve", request, "--minutes", "10", "--reason", "customer asked", "--as", "mika")
+	wantIn(t, "the requests of her own", d.sekisho("request", "list", "--as", "hanako"), request, "POST /orders/1010", "0 of 1")
+	d.mikaApproves(request)
 	b.note(d.OrdersURL, "1010", "call first")
 	b.do(shown("#order-1010"))
 	b.shoot("hanako-saved")
@@ -294,6 +299,22 @@ func (d *trial) hanakoEdits() string {
 	}
 	b.wantNoComplaints()
 	return request
+}
+
+// mikaApproves answers a request on its page, with her security key.
+func (d *trial) mikaApproves(request string) {
+	d.t.Helper()
+	wantIn(d.t, "the queue", d.sekisho("request", "list", "--as", "mika"), request, "hanako", "POST /orders/1010")
+	b := d.browser("mika", "ja")
+	b.do(chromedp.Navigate(strings.TrimSpace(d.sekisho("request", "link", request, "--as", "mika"))))
+	b.logIn()
+	b.do(shown("#answer"))
+	b.shoot("mika-request")
+	wantIn(d.t, "the request's page", b.text(), "佐藤 花子", "customer asked", "POST /orders/1010", "書込", "M-2")
+	b.do(chromedp.SetValue(chromedp.ID("minutes"), "10"), chromedp.SendKeys(chromedp.CSS("#answer #reason"), "電話で確認"),
+		click("#answer button[value=approve]"))
+	b.sees("承認しました")
+	b.wantNoComplaints()
 }
 
 // soraIsRefused is a consultant who may only look (M-4), with a browser in Japanese.
