@@ -135,7 +135,12 @@ func (g *Gateway) policyDirectory() revision.Directory {
 	known := revision.Directory{Vendors: []string{}, Targets: []string{}, Windows: []string{},
 		Same: func(a, b string) bool { return slices.Contains(dir.Same(a), b) }}
 	for _, p := range dir.People() {
-		if in, ok := dir.Input(p.ID, policy.GatewayTarget, ""); ok && slices.Contains(p.Roles, directory.RoleAdmin) {
+		in, ok := dir.Input(p.ID, policy.GatewayTarget, "")
+		if !ok || !p.Staff() {
+			continue
+		}
+		known.Staff = append(known.Staff, g.present(in))
+		if slices.Contains(p.Roles, directory.RoleAdmin) {
 			known.Admins = append(known.Admins, g.present(in))
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -330,10 +331,43 @@ func TestAChangedDatabaseStopsTheGatewayAndIsNamed(t *testing.T) {
 				!strings.Contains(err.Error(), "policy revision 1") || !strings.Contains(err.Error(), "changed outside the gateway") {
 				t.Errorf("got %v", err)
 			}
+			if !slices.ContainsFunc(verify(t, dir), func(found string) bool { return strings.Contains(found, "policy revision 1") }) {
+				t.Errorf("verify finds %q", verify(t, dir))
+			}
 			if f := finding(t, dir, "policy"); !strings.Contains(f.Problem, "policy revision 1") {
 				t.Errorf("the doctor says %+v", f)
 			}
 		})
+	}
+}
+
+// verify lists all that verifying a folder finds wrong.
+func verify(t *testing.T, dir string) (findings []string) {
+	t.Helper()
+	key, err := os.ReadFile(filepath.Join(dir, "evidence.pub"))
+	must(t, err)
+	checks, err := gateway.Verify(t.Context(), dir, key)
+	must(t, err)
+	for _, c := range checks {
+		findings = append(findings, c.Findings...)
+	}
+	return findings
+}
+
+func TestAPolicyThatWasInForceIsMissedWhenItsEntriesAreCutOff(t *testing.T) {
+	dir := initFolder(t)
+	g, err := gateway.New(t.Context(), load(t, dir), gateway.Options{})
+	must(t, err)
+	must(t, g.Close())
+	if found := verify(t, dir); len(found) > 0 {
+		t.Errorf("in a sound folder verify finds %q", found)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(dir, "state.db"))
+	must(t, err)
+	_, err = db.Exec(`DELETE FROM policy_entries`)
+	must(t, errors.Join(err, db.Close()))
+	if found := strings.Join(verify(t, dir), "\n"); !strings.Contains(found, "policy revision 1 is on record as in force and is not in the database") {
+		t.Errorf("verify finds %q", found)
 	}
 }
 

@@ -73,7 +73,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// verifyFolder checks the audit log and every recording below a gateway's folder.
+// verifyFolder checks the audit log, the policy's revisions and every recording below a gateway's folder.
 func verifyFolder(ctx context.Context, dir string, trusted ed25519.PublicKey) ([]Check, error) {
 	log, err := verifyAudit(filepath.Join(dir, auditDir), trusted)
 	if err != nil {
@@ -87,7 +87,11 @@ func verifyFolder(ctx context.Context, dir string, trusted ed25519.PublicKey) ([
 	if err != nil {
 		return nil, err
 	}
-	return append([]Check{log}, compare(dir, recordings, known)...), nil
+	policies, err := verifyPolicy(ctx, dir, trusted)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat([]Check{log}, policies, compare(dir, recordings, known)), nil
 }
 
 // recordingHead is what a session.end event says of the recording it closed.

@@ -13,7 +13,7 @@ import (
 // signContext keeps these signatures apart from everything else the evidence key signs.
 const signContext = "sekisho policy revision v1\n"
 
-// book is every revision with what became of it, as the signed entries tell. It never changes.
+// book is every revision with what became of it, as the signed entries tell (FORMAT.md). It never changes.
 type book struct {
 	key      ed25519.PublicKey
 	seq      int64     // of the last entry

@@ -101,7 +101,7 @@ func (l *Live) keepsIn(ctx context.Context, rev *policy.Revision) error {
 
 // pairs looks for two different people of whom one may do the operation and the other confirm it.
 func pairs(ctx context.Context, engine *policy.Engine, known Directory, able []policy.Input, operation string) error {
-	seconds, why := may(ctx, engine, known.Admins, "gateway.policy.confirm")
+	seconds, why := may(ctx, engine, known.Staff, "gateway.policy.confirm")
 	for _, a := range able {
 		for _, b := range seconds {
 			if !known.same(a.Person.ID, b.Person.ID) {
@@ -109,7 +109,7 @@ func pairs(ctx context.Context, engine *policy.Engine, known Directory, able []p
 			}
 		}
 	}
-	return fmt.Errorf("under this policy no two admins may do %s and confirm it (%s): %w", operation, why, ErrLockedOut)
+	return fmt.Errorf("under this policy no admin may do %s and somebody else confirm it (%s): %w", operation, why, ErrLockedOut)
 }
 
 // same tells whether two ids are one person's.

@@ -146,6 +146,7 @@ func (g *gateway) directory() revision.Directory {
 				MFA: policy.MFA{Method: "webauthn", At: now, UV: true}},
 			Target: policy.Target{Name: policy.GatewayTarget, Kind: "gateway"}, Time: policy.Clock{Now: now, Zone: "Asia/Tokyo"}})
 	}
+	d.Staff = d.Admins
 	return d
 }
 

@@ -71,8 +71,9 @@ type Config struct {
 
 // Directory is what a candidate is checked against beyond its own files.
 type Directory struct {
-	// Admins are Inputs of the people with the role admin as they would act on the gateway, without their operation.
-	Admins []policy.Input
+	// Staff are Inputs of the company's own people as they would act on the gateway, without their operation; Admins are
+	// those with the role admin.
+	Staff, Admins []policy.Input
 	// Same tells whether two people of the directory are one person under two ids. Optional.
 	Same func(a, b string) bool
 	// Vendors, Targets and Windows are the names that the policy may speak of; see policy.CheckOptions.
@@ -148,6 +149,25 @@ func (l *Live) adopt(ctx context.Context) error {
 	}
 	l.engine.Swap(rev)
 	return nil
+}
+
+// Verify checks every entry of a store's book, and every file it speaks of, against the key, and lists the revisions from
+// the first on.
+func Verify(ctx context.Context, store Store, key ed25519.PublicKey) ([]Version, error) {
+	entries, err := store.Entries(ctx, 0)
+	if err != nil {
+		return nil, fmt.Errorf("reading the policy's revisions: %w", err)
+	}
+	b, err := (&book{key: key}).with(entries)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range b.versions {
+		if _, err := readFiles(ctx, store, v); err != nil {
+			return nil, err
+		}
+	}
+	return b.versions, nil
 }
 
 // InForce reads the revision in force with its files from a store, checked against the key, without a Live. Number 0 when
