@@ -124,7 +124,9 @@ func (t *transcript) take(e recorder.Entry) {
 		t.takeExchange(e)
 	default:
 		t.flush()
-		t.add(e.Offset, t.event(e))
+		if m := t.event(e); e.Kind != recorder.KindStart || !t.goesOn(e.Channel) {
+			t.add(e.Offset, m)
+		}
 	}
 	t.last = e.Offset
 }
@@ -290,6 +292,12 @@ func (t *transcript) takeExchange(e recorder.Entry) {
 		m.Decision = orElse(m.Decision, t.moments[i].Decision)
 		t.moments[i] = m
 	}
+}
+
+// goesOn tells whether the moment of an HTTP request goes on in a channel: its start is no other one.
+func (t *transcript) goesOn(channel uint32) bool {
+	_, ok := t.rows[channel]
+	return ok
 }
 
 // exchange reads one HTTP request and its response, bodies and headers folded away. A response that streams comes when it

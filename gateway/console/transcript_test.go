@@ -128,7 +128,8 @@ func TestExchangesShowTheirBodies(t *testing.T) {
 	sum := sha256.Sum256([]byte(question))
 	decided := recorder.Entry{Channel: 7, Kind: recorder.KindDecided, Data: []byte(`{"action":{"protocol":"https",` +
 		`"operation":"http.request","command":"POST /search"},"decision":{"effect":"allow","id":"d-1"}}`)}
-	open := record(t, decided, body(question),
+	start := recorder.Entry{Channel: 7, Kind: recorder.KindStart, Data: []byte(`{"kind":"http.request","command":"POST /search"}`)}
+	open := record(t, decided, start, body(question),
 		exchange(recorder.Exchange{Method: "POST", URL: "https://orders.test/search", Status: 200, Open: true,
 			RequestBody: recorder.BodyRef{SHA256: hex.EncodeToString(sum[:]), Bytes: 7, Type: "application/json"}}),
 		body("first,"), body("second"),
