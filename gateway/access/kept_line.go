@@ -128,6 +128,10 @@ func covers(l policy.Lease, needs []policy.Need) bool {
 	return slices.ContainsFunc(needs, func(n policy.Need) bool { return policy.MatchLease(l, n) })
 }
 
+var lineNotShown = policy.Reason{ID: "line_not_shown",
+	EN: "A command line longer than 16 KiB cannot be shown to an approver; put it into a script on the target.",
+	JA: "16 KiB を超えるコマンド行は承認者に表示できません。対象上のスクリプトにしてください。"}
+
 var lineTooLong = policy.Reason{ID: "line_too_long",
 	EN: "The command line is longer than 64 KiB; put it into a script on the target.",
 	JA: "コマンド行が 64 KiB を超えています。対象上のスクリプトにしてください。"}

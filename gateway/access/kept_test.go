@@ -353,3 +353,23 @@ func (h archive) longestLine(limit int) {
 		}
 	}
 }
+
+func TestNobodyIsAskedToApproveALineTheyAreNotShown(t *testing.T) {
+	h := newArchive(t)
+	h.apply("targets: [db1]}\n  maint", "targets: [db1, open1]}\n  maint")
+	s := h.open("ken", "open1") // development: execute △
+	for line, want := range map[string]string{
+		"./run " + strings.Repeat("a", 17<<10): "line_not_shown",
+		"./run " + strings.Repeat("a", 70<<10): "line_too_long",
+		"./run " + strings.Repeat("a", 15<<10): "",
+	} {
+		_, err := s.Authorize(t.Context(), exec(line))
+		refusal, ok := errors.AsType[*access.Refusal](err)
+		if !ok {
+			t.Fatal(err)
+		}
+		if want == "" && refusal.Request == "" || want != "" && (refusal.Request != "" || refusal.Reasons[0].ID != want) {
+			t.Errorf("%d bytes: request %q, reasons %v", len(line), refusal.Request, refusal.Reasons)
+		}
+	}
+}

@@ -105,6 +105,8 @@ func (s *Session) decide(ctx context.Context, c classified) ruling {
 		ruled.refuse(*c.shut)
 	case c.action.Opaque && in.BreakGlass == nil && s.current().Opaque != directory.OpaqueExecute:
 		ruled.refuse(opaqueReason(c.why))
+	case ruled.Effect == policy.Approval && c.action.Command != c.line: // nobody approves what they are not shown
+		ruled.refuse(lineNotShown)
 	}
 	return ruled
 }

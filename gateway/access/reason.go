@@ -9,7 +9,7 @@ var notCarriedOut = policy.Reason{ID: "obligation-unknown",
 // OwnReason words one of the door's own reasons again, of which a kept decision has the id. One that it does not know any
 // more is its id.
 func OwnReason(id string) policy.Reason {
-	for _, r := range []policy.Reason{notYours, revokedReason, notOpen, targetMoved, lineTooLong, opaqueReason(""), notCarriedOut,
+	for _, r := range []policy.Reason{notYours, revokedReason, notOpen, targetMoved, lineTooLong, lineNotShown, opaqueReason(""), notCarriedOut,
 		duringEmergency} {
 		if r.ID == id {
 			return r

@@ -133,6 +133,9 @@ func (d *Door) scope(r *ApprovalRequest, a Ask) (opaque *policy.Reason, err erro
 	}
 	c := classified{action: policy.Action{Protocol: "ssh", Operation: "ssh.exec"}}
 	d.classifyLine(&c, catalogue, a.Command)
+	if c.action.Command != c.line {
+		return nil, invalid("the command line is longer than 16 KiB with its secrets masked")
+	}
 	r.Operation, r.Command, r.Needs = "ssh.exec", c.action.Command, d.unsettled(*r, c.action.Needs)
 	r.complete()
 	if c.action.Opaque {
