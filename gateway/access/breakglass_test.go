@@ -207,6 +207,9 @@ func TestAnEmergencyOpensTargetsWithEveryRight(t *testing.T) {
 	stranger := h.confirming("nao", e.ID)
 	_, err = h.door.Open(t.Context(), access.Request{Principal: stranger, Target: "db1", Login: "app", Protocol: "ssh"})
 	refusedFor(t, err, "target_not_yours")
+	h.engine.Swap(naming(t, 3, `{people: [ren, nao], minutes: 60, targets: [db1]}`))
+	_, err = h.door.Open(t.Context(), access.Request{Principal: stranger, Target: "db1", Login: "app", Protocol: "ssh"})
+	refusedFor(t, err, "target_not_yours") // named as well, but it is not nao's emergency
 	contractor := h.as("hanako")
 	contractor.MFA.Purpose = "break-glass:" + e.ID
 	_, err = h.door.Open(t.Context(), access.Request{Principal: contractor, Target: "other", Login: "app", Protocol: "ssh"})

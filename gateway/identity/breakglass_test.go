@@ -225,7 +225,15 @@ func TestRevocationEndsAnEmergencysProofs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := newEmergencyGate(t)
 			cert, _ := g.declare("g-1", time.Hour)
+			must(t, revoke(g, cert))
 			_, err := g.registry.CheckSSH(g.ctx, cert, home)
+			if err == nil {
+				t.Error("it logs in")
+			}
+
+			g = newEmergencyGate(t)
+			cert, _ = g.declare("g-1", time.Hour)
+			_, err = g.registry.CheckSSH(g.ctx, cert, home)
 			must(t, err)
 			must(t, revoke(g, cert))
 			if !g.registry.Revoked("ssh-cert", serial(cert)) {
