@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -390,5 +391,28 @@ func TestManyWhoNeedOneContextWriteItOnce(t *testing.T) {
 	}
 	if n != 1 {
 		t.Errorf("%d contexts", n)
+	}
+}
+
+func TestARecordingHoldsTheWholeInput(t *testing.T) {
+	d := keeper(t, time.Now)
+	m := maker{rand.New(rand.NewPCG(11, 12))}
+	for range 500 {
+		in := m.input()
+		r := ruling{Decision: d.cfg.Engine.Decide(t.Context(), in), input: &in}
+		data, err := r.whole(in.Action)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var k keptWhole
+		var c keptContext
+		if err := errors.Join(json.Unmarshal(data, &k), json.Unmarshal(k.Context, &c)); err != nil {
+			t.Fatal(err)
+		}
+		again := policy.Input{Action: k.Action, Leases: k.Leases, Time: policy.Clock{Now: k.Now}}
+		c.fill(&again)
+		if !reflect.DeepEqual(plain(again), plain(in)) || k.Decision.ID != r.ID || k.Decision.Effect != r.Effect {
+			t.Fatalf("recorded %s of %+v", data, in)
+		}
 	}
 }
