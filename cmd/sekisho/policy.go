@@ -340,10 +340,60 @@ func activation(text string, now time.Time) (time.Time, error) {
 }
 
 func policyConfirmCommand(set *settings) *cobra.Command {
-	return revisionCommand(set, "confirm REVISION", "say yes to somebody else's revision that waits for a second person",
-		func(ctx context.Context, c *console.Client, number int) (revision.Version, error) {
-			return c.ConfirmPolicy(ctx, number)
-		})
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "confirm REVISION",
+		Short: "say yes to somebody else's revision that waits for a second person",
+		Long:  "Shows what the revision would change, and why, and asks before it says yes.",
+		Args:  exactly("REVISION"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			number, err := revisionNumber(args[0])
+			if err != nil {
+				return err
+			}
+			return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
+				if !yes {
+					if err := showProposal(ctx, cmd, c, number); err != nil {
+						return err
+					}
+					if !confirmed(cmd) {
+						return errors.New("nothing was changed")
+					}
+				}
+				done, err := c.ConfirmPolicy(ctx, number)
+				if err != nil {
+					return err
+				}
+				return printOutcome(cmd, set, done)
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not show it and do not ask")
+	return cmd
+}
+
+// showProposal shows what a revision that waits would change, on standard error: the outcome alone is for machines.
+func showProposal(ctx context.Context, cmd *cobra.Command, c *console.Client, number int) error {
+	now, err := c.PolicyRevision(ctx, 0)
+	if err != nil {
+		return err
+	}
+	next, err := c.PolicyRevision(ctx, number)
+	if err != nil {
+		return err
+	}
+	diff, err := policy.DiffFiles(now.Folder().FS(), next.Folder().FS())
+	if err != nil {
+		return err
+	}
+	out := cmd.ErrOrStderr()
+	for _, d := range diff {
+		for line := range strings.Lines(d.Text) {
+			fmt.Fprintln(out, shownLine(line))
+		}
+	}
+	fmt.Fprintf(out, "revision %d of %s, by %s: %s (%s)\n", number, local(next.CreatedAt), visible(next.Author), visible(next.Reason), visible(next.Ticket))
+	return nil
 }
 
 func policyRejectCommand(set *settings) *cobra.Command {
