@@ -18,7 +18,7 @@ func (c *checker) tables(f *folder, rev *Revision) error {
 		c.override(s, rev.matrix.overrides, i, names)
 	}
 	c.windows(s, rev)
-	return nil
+	return c.routes(f.tables[approvalsFile], rev)
 }
 
 // adminCells warns about cells that promise what no contractor ever gets.
@@ -42,8 +42,8 @@ const maxShadowed = 4096
 // override looks at the i-th override; names are those of the earlier ones.
 func (c *checker) override(s *places, all []override, i int, names map[string]bool) {
 	o, spec := &all[i], s.matrix.Overrides[i]
-	c.known(spec.Value.Vendor, c.opts.Vendors, "vendor", o.name)
-	c.known(spec.Value.Target, c.opts.Targets, "target", o.name)
+	c.known(matrixFile, spec.Value.Vendor, c.opts.Vendors, "vendor", "override "+o.name)
+	c.known(matrixFile, spec.Value.Target, c.opts.Targets, "target", "override "+o.name)
 	if names[o.name] {
 		c.warn(placeIn(matrixFile, spec.Value.Name), ruleShadowed, "another override is called %s, too; reasons could not tell them apart",
 			o.name)
@@ -62,12 +62,43 @@ func (c *checker) override(s *places, all []override, i int, names map[string]bo
 }
 
 // known warns about a vendor or target that the directory does not have.
-func (c *checker) known(given Located[string], names []string, what, override string) {
+func (c *checker) known(file string, given Located[string], names []string, what, where string) {
 	if names == nil || !given.Set() || slices.Contains(names, given.Value) || strings.HasPrefix(given.Value, "@") {
 		return
 	}
-	c.warn(placeIn(matrixFile, given), ruleUnknown, "override %s never matches: the directory has no %s named %q", override, what,
-		given.Value)
+	c.warn(placeIn(file, given), ruleUnknown, "%s never matches: the directory has no %s named %q", where, what, given.Value)
+}
+
+// routes looks at who answers requests: the first route that matches counts.
+func (c *checker) routes(table []byte, rev *Revision) error {
+	var spec approvalsSpec
+	if len(table) == 0 {
+		return nil
+	}
+	if err := DecodeYAML(approvalsFile, table, &spec); err != nil {
+		return err
+	}
+	for i, route := range spec.Routes {
+		where := "route " + route.Value.Name.Value
+		c.known(approvalsFile, route.Value.Vendor, c.opts.Vendors, "vendor", where)
+		c.known(approvalsFile, route.Value.Target, c.opts.Targets, "target", where)
+		for j := range rev.approvals.routes[:i] {
+			if rev.approvals.routes[j].covers(&rev.approvals.routes[i]) {
+				c.warn(placeIn(approvalsFile, route), ruleShadowed, "%s never counts: %s before it matches all that it does", where,
+					spec.Routes[j].Value.Name.Value)
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// covers says whether a route matches every request that another one does.
+func (s *selectedRoute) covers(other *selectedRoute) bool {
+	rights := len(s.rights) == 0 || len(other.rights) > 0 && !slices.ContainsFunc(other.rights, func(right Right) bool {
+		return !slices.Contains(s.rights, right)
+	})
+	return rights && matches(s.vendorType, other.vendorType) && matches(s.vendor, other.vendor) && matches(s.target, other.target)
 }
 
 // shadow names the later overrides that replace every cell of the i-th wherever it matches, "" when it counts somewhere.

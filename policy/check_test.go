@@ -217,6 +217,20 @@ func TestCheckReadsTheTables(t *testing.T) {
 			t.Errorf("found\n%s\nwant %s", strings.Join(list, "\n"), tc.want)
 		})
 	}
+	for _, tc := range []struct{ name, routes, want string }{
+		{"a route for an unknown target", "  - {name: a, target: db9, need: 2}\n",
+			`23:23: warning unknown: route a never matches: the directory has no target named "db9"`},
+		{"a route behind one that matches more", "  - {name: a, target: db1, rights: [write, delete], need: 2}\n  - {name: b, vendor: acme, target: db1, rights: [delete], need: 3}\n",
+			"24:5: warning shadowed: route b never counts: a before it matches all that it does"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			text := strings.Replace(more(t, "approvals.yaml", ""), "\nroutes: []\n", "\nroutes:\n"+tc.routes, 1)
+			list := findings(check(t, map[string]string{"approvals.yaml": text}, known), "approvals.yaml")
+			if !slices.Equal(list, []string{tc.want}) {
+				t.Errorf("found\n%s\nwant %s", strings.Join(list, "\n"), tc.want)
+			}
+		})
+	}
 	for _, tc := range []struct{ name, list string }{
 		{"an override that loosens what an earlier one tightens for unknown paths, too", "  - {name: a, path: /srv/app/**, cells: {write: never}}\n  - {name: b, path: /srv/**, cells: {write: always}}\n"},
 		{"a later override for somebody else", "  - {name: a, vendor: acme, cells: {write: never}}\n  - {name: b, vendor: parent, cells: {write: always}}\n"},
