@@ -157,6 +157,7 @@ func (d *Door) Serve(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	defer d.keepStoring(ctx)()
+	defer d.keepAttending(ctx)()
 	for {
 		select {
 		case <-ctx.Done():
@@ -166,7 +167,6 @@ func (d *Door) Serve(ctx context.Context) error {
 		case <-d.wake:
 		}
 		d.sweep(ctx)
-		d.attend(ctx)
 	}
 }
 

@@ -19,6 +19,6 @@ func Occurrences(r ApprovalRequest, zone *time.Location) [][2]time.Time {
 func LeasesFor(leases []Lease) func(*policy.Input) []policy.Lease {
 	index := newLeaseIndex(leases)
 	return func(in *policy.Input) []policy.Lease {
-		return pertinent(index.of(in.Person.ID, in.Target.Name, in.Time.Now), in)
+		return pertinent(index.of(in), in)
 	}
 }

@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,13 +17,15 @@ import (
 // changes.
 type leaseIndex map[leaseKey][]policy.Lease
 
-type leaseKey struct{ person, target string }
+// leaseKey is a person of a vendor and a target with a login; both vendor and login are "" for leases of an older gateway.
+type leaseKey struct{ person, vendor, target, login string }
+
+func (l *Lease) key() leaseKey { return leaseKey{l.Person, l.Vendor, l.Target, l.Login} }
 
 func newLeaseIndex(leases []Lease) leaseIndex {
 	index := leaseIndex{}
 	for _, l := range leases {
-		key := leaseKey{l.Person, l.Target}
-		index[key] = append(index[key], l.Lease)
+		index[l.key()] = append(index[l.key()], l.Lease)
 	}
 	for _, own := range index {
 		slices.SortStableFunc(own, func(a, b policy.Lease) int { return a.From.Compare(b.From) })
@@ -30,10 +33,18 @@ func newLeaseIndex(leases []Lease) leaseIndex {
 	return index
 }
 
-// of lists the leases of a person on a target that have begun or begin within a minute, which is as long as any decision
-// lasts.
-func (x leaseIndex) of(person, target string, now time.Time) []policy.Lease {
-	all := x[leaseKey{person, target}]
+// of lists the leases for an input that have begun or begin within a minute, which is as long as any decision lasts.
+func (x leaseIndex) of(in *policy.Input) []policy.Lease {
+	key := leaseKey{in.Person.ID, in.Person.Vendor, in.Target.Name, in.Target.Login}
+	now := x.begun(key, in.Time.Now)
+	if older := x.begun(leaseKey{person: key.person, target: key.target}, in.Time.Now); len(older) > 0 {
+		return slices.Concat(now, older)
+	}
+	return now
+}
+
+func (x leaseIndex) begun(key leaseKey, now time.Time) []policy.Lease {
+	all := x[key]
 	later := now.Add(time.Minute + 1)
 	n, _ := slices.BinarySearchFunc(all, later, func(l policy.Lease, t time.Time) int { return l.From.Compare(t) })
 	return all[:n:n]
@@ -41,19 +52,9 @@ func (x leaseIndex) of(person, target string, now time.Time) []policy.Lease {
 
 // without is the index less one lease.
 func (x leaseIndex) without(lost Lease) leaseIndex {
-	less := make(leaseIndex, len(x))
-	for key, leases := range x {
-		if key == (leaseKey{lost.Person, lost.Target}) {
-			var left []policy.Lease
-			for _, l := range leases {
-				if l.ID != lost.ID {
-					left = append(left, l)
-				}
-			}
-			leases = left
-		}
-		less[key] = leases
-	}
+	less := maps.Clone(x)
+	left := slices.DeleteFunc(slices.Clone(x[lost.key()]), func(l policy.Lease) bool { return l.ID == lost.ID })
+	less[lost.key()] = left
 	return less
 }
 
@@ -83,7 +84,7 @@ func (d *Door) leasesFor(r ApprovalRequest, approvers []string, now time.Time) [
 			continue
 		}
 		for _, scope := range r.Scopes {
-			leases = append(leases, Lease{Request: r.ID, GrantedBy: approvers, GrantedAt: now,
+			leases = append(leases, Lease{Request: r.ID, Vendor: r.Vendor, Login: r.Login, GrantedBy: approvers, GrantedAt: now,
 				Lease: policy.Lease{ID: newID("l-"), Person: r.Person, Target: r.Target, Right: scope.Right,
 					Pattern: scope.Pattern, From: s.from.UTC(), Until: s.until.UTC()}})
 		}

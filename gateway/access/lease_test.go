@@ -194,6 +194,43 @@ func (o office) change(t *testing.T, replace ...string) {
 	check(t, err)
 }
 
+// TestALeaseIsForTheLoginAndVendorThatWereApproved.
+func TestALeaseIsForTheLoginAndVendorThatWereApproved(t *testing.T) {
+	o := newOffice(t, "")
+	o.change(t, "logins: [app]}\n  open1", "logins: [app, batch]}\n  open1")
+	o.leased("ken", access.Scope{Right: policy.Execute, Pattern: "make *"})
+	batch, err := o.door.Open(t.Context(), access.Request{Principal: o.as("ken"), Target: "db1", Login: "batch", Protocol: "ssh"})
+	check(t, err)
+	defer batch.End("test over")
+	if got := o.effect(batch, exec("make all")); got != policy.Approval {
+		t.Errorf("as another login: %v", got)
+	}
+	if got := o.effect(o.open("ken", "db1"), exec("make all")); got != policy.Allow {
+		t.Errorf("as the login: %v", got)
+	}
+	o.change(t, "ken: {vendor: dev}", "ken: {vendor: temp}")
+	if got := o.effect(o.open("ken", "db1"), exec("make all")); got != policy.Approval {
+		t.Errorf("for another vendor: %v", got)
+	}
+}
+
+// TestALeaseOfAnOlderGatewayGoesOn: it names neither login nor vendor.
+func TestALeaseOfAnOlderGatewayGoesOn(t *testing.T) {
+	o := newOffice(t, "")
+	old := o.leased("ken", access.Scope{Right: policy.Execute, Pattern: "make *"})[0]
+	old.ID, old.Vendor, old.Login, old.Pattern = "l-old", "", "", "./old *"
+	check(t, o.cfg.Store.ChangeRequest(t.Context(), old.Request, func(*access.ApprovalRequest) ([]access.Lease, error) {
+		return []access.Lease{old}, nil
+	}))
+	o.leased("riku", access.Scope{Right: policy.Execute, Pattern: "make *"}) // has the door read leases again
+	s := o.open("ken", "db1")
+	for _, line := range []string{"make all", "./old x"} {
+		if got := o.effect(s, exec(line)); got != policy.Allow {
+			t.Errorf("%s: %v", line, got)
+		}
+	}
+}
+
 // TestAnApprovalOfWhatIsNotPossibleAnyMoreIsRefused: between request and answer the contract ends.
 func TestAnApprovalOfWhatIsNotPossibleAnyMoreIsRefused(t *testing.T) {
 	o := newOffice(t, "")
@@ -265,7 +302,7 @@ func TestARevokedLeaseIsOnRecordWithItsReason(t *testing.T) {
 func BenchmarkLeasesOfADecision(b *testing.B) {
 	own := func(i int) access.Lease {
 		from := monday.AddDate(0, 0, 7*(i/16))
-		return access.Lease{Lease: policy.Lease{ID: fmt.Sprint("l-", i), Person: "ken", Target: "db1", Right: policy.Execute,
+		return access.Lease{Vendor: "dev", Login: "app", Lease: policy.Lease{ID: fmt.Sprint("l-", i), Person: "ken", Target: "db1", Right: policy.Execute,
 			Pattern: fmt.Sprintf("make target-%d *", i%16), From: from, Until: from.Add(time.Hour)}}
 	}
 	others := func(i int) access.Lease {
@@ -285,7 +322,7 @@ func BenchmarkLeasesOfADecision(b *testing.B) {
 				leases = append(leases, bc.lease(i))
 			}
 			find := access.LeasesFor(leases)
-			in := policy.Input{Person: policy.Person{ID: "ken"}, Target: policy.Target{Name: "db1"}, Time: policy.Clock{Now: monday},
+			in := policy.Input{Person: policy.Person{ID: "ken", Vendor: "dev"}, Target: policy.Target{Name: "db1", Login: "app"}, Time: policy.Clock{Now: monday},
 				Action: policy.Action{Needs: []policy.Need{{Right: policy.Execute, Resource: "make target-7 all"}}}}
 			b.ReportAllocs()
 			for b.Loop() {

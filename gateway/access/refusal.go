@@ -117,6 +117,12 @@ func notVendorApprover(vendor string) policy.Reason {
 		JA: fmt.Sprintf("委託先 %s の承認者ではありません。", vendor)}
 }
 
+func noApprovers(need, able int) policy.Reason {
+	return policy.Reason{ID: "no_approvers",
+		EN: fmt.Sprintf("%d people have to approve this and only %d may; ask an administrator.", need, able),
+		JA: fmt.Sprintf("%d名の承認が必要ですが、承認できる担当者は%d名です。管理者に連絡してください。", need, able)}
+}
+
 var allowedAnyway = policy.Reason{
 	ID: "allowed_anyway",
 	EN: "This is allowed without an approval.",

@@ -86,9 +86,11 @@ type RequestQuery struct {
 	Limit  int
 }
 
-// Lease is a lease with where it came from.
+// Lease is a lease with where it came from. It is for the vendor and the login that were approved.
 type Lease struct {
 	policy.Lease
+	Vendor    string     `json:"vendor,omitempty"` // "" in one of an older gateway: any
+	Login     string     `json:"login,omitempty"`  // "" of an app, or in one of an older gateway: any
 	Request   string     `json:"request"`
 	GrantedBy []string   `json:"granted_by"`
 	GrantedAt time.Time  `json:"granted_at"`

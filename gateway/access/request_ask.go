@@ -49,11 +49,20 @@ func (d *Door) Ask(ctx context.Context, by identity.Principal, a Ask) (ApprovalR
 	if err := d.Act(ctx, by, "gateway.self.ask", clip(a.Target, 256)); err != nil {
 		return ApprovalRequest{}, err
 	}
-	r, opaque, err := d.asked(by, a)
+	// First of all, so that nothing else tells of a target that is not theirs.
+	var reasons []policy.Reason
+	var opaque *policy.Reason
+	r, err := d.begin(by, a)
 	if err != nil {
 		return ApprovalRequest{}, err
 	}
-	reasons := d.pointless(ctx, r, r.CreatedAt)
+	if _, ok := d.assumed(r, r.CreatedAt); !ok {
+		reasons = []policy.Reason{notYours}
+	} else if opaque, err = d.fill(&r, a); err != nil {
+		return ApprovalRequest{}, err
+	} else {
+		reasons = d.pointless(ctx, r, r.CreatedAt)
+	}
 	if t, _ := d.cfg.Directory.Current().Target(r.Target); len(reasons) == 0 && opaque != nil && t.Opaque != "execute" {
 		reasons = []policy.Reason{*opaque}
 	}
@@ -65,28 +74,29 @@ func (d *Door) Ask(ctx context.Context, by identity.Principal, a Ask) (ApprovalR
 	return d.fileOnce(ctx, by, r)
 }
 
-// asked checks an Ask and makes the request of it; opaque says why its command line cannot be told, if it cannot.
-func (d *Door) asked(by identity.Principal, a Ask) (r ApprovalRequest, opaque *policy.Reason, err error) {
-	now := d.cfg.Now().UTC()
-	r = ApprovalRequest{ID: newID("r-"), Status: RequestPending, Person: by.Person, Vendor: by.Vendor, Target: a.Target,
+// begin makes a request of who asks for what target.
+func (d *Door) begin(by identity.Principal, a Ask) (ApprovalRequest, error) {
+	r := ApprovalRequest{ID: newID("r-"), Status: RequestPending, Person: by.Person, Vendor: by.Vendor, Target: a.Target,
 		Login: a.Login, Minutes: a.Minutes, Reason: strings.TrimSpace(a.Reason), Ticket: strings.TrimSpace(a.Ticket),
-		Every: a.Every, Times: a.Times, CreatedAt: now}
+		Every: a.Every, Times: a.Times, CreatedAt: d.cfg.Now().UTC()}
 	if len(a.Target) > 256 || len(a.Login) > 64 {
-		return r, nil, invalid("target and login: too long")
+		return r, invalid("target and login: too long")
 	}
 	if r.Reason == "" {
-		return r, nil, invalid("reason: say what the work is for")
+		return r, invalid("reason: say what the work is for")
 	}
-	if err := checkWords(r.Reason, r.Ticket); err != nil {
-		return r, nil, err
+	return r, checkWords(r.Reason, r.Ticket)
+}
+
+// fill checks the rest of an Ask and notes it; opaque says why its command line cannot be told, if it cannot.
+func (d *Door) fill(r *ApprovalRequest, a Ask) (opaque *policy.Reason, err error) {
+	if err := r.book(a.From, r.CreatedAt); err != nil {
+		return nil, err
 	}
-	if err := r.book(a.From, now); err != nil {
-		return r, nil, err
+	if opaque, err = d.scope(r, a); err != nil {
+		return nil, err
 	}
-	if opaque, err = d.scope(&r, a); err != nil {
-		return r, nil, err
-	}
-	return r, opaque, d.admit(&r)
+	return opaque, d.admit(r)
 }
 
 // book notes when the leases are to begin.
@@ -119,6 +129,11 @@ func (d *Door) scope(r *ApprovalRequest, a Ask) (opaque *policy.Reason, err erro
 	if a.Command == "" {
 		if err := checkScopes(a.Scopes); err != nil {
 			return nil, err
+		}
+		for _, s := range a.Scopes {
+			if !utf8.ValidString(s.Pattern) || strings.ContainsFunc(s.Pattern, unshown) {
+				return nil, invalid("pattern: only characters that whoever approves it can see")
+			}
 		}
 		r.Asked = slices.Clone(a.Scopes)
 		r.Scopes = r.Asked
@@ -346,6 +361,9 @@ func checkText(what, text string, most int) error {
 	}
 	return nil
 }
+
+// unshown are characters that leave nothing on a screen or move what follows them.
+func unshown(r rune) bool { return !unicode.IsPrint(r) }
 
 func checkScopes(scopes []Scope) error {
 	if len(scopes) == 0 || len(scopes) > maxScopes {

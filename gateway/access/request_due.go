@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,6 +16,25 @@ import (
 // lookAgain is how long the door relies on what it knows of waiting requests: another gateway on the same store may have
 // filed one, a new policy may escalate earlier.
 const lookAgain = 30 * time.Second
+
+// keepAttending looks after waiting requests until ctx ends, beside the sweep of live sessions, which must not wait for it.
+// The function it returns waits for the end.
+func (d *Door) keepAttending(ctx context.Context) (wait func()) {
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(sweepEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				d.attend(ctx)
+			}
+		}
+	})
+	return done.Wait
+}
 
 // attend lets requests expire and escalate when their time has come.
 func (d *Door) attend(ctx context.Context) {

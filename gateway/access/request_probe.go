@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sekisho/sekisho/gateway/directory"
 	"github.com/sekisho/sekisho/policy"
 )
 
@@ -26,10 +27,29 @@ func (d *Door) pointless(ctx context.Context, r ApprovalRequest, now time.Time) 
 		case effect == policy.Deny && !r.From.IsZero(): // out of hours: futile has seen everything else
 			return reasons
 		case effect != policy.Allow:
-			return nil
+			return d.unanswerable(r)
 		}
 	}
 	return []policy.Reason{allowedAnyway}
+}
+
+// unanswerable says that fewer people than have to approve a request ever may.
+func (d *Door) unanswerable(r ApprovalRequest) []policy.Reason {
+	last, need := r.Expires.Add(-1), d.route(r).Need
+	var able []string
+	for _, p := range d.cfg.Directory.Current().People() {
+		if !slices.Contains(p.Roles, directory.RoleApprover) ||
+			slices.ContainsFunc(able, func(other string) bool { return d.samePerson(other, p.ID) }) {
+			continue
+		}
+		if _, ok := d.mayAnswer(p.ID, r, last); ok {
+			able = append(able, p.ID)
+		}
+		if len(able) == need {
+			return nil
+		}
+	}
+	return []policy.Reason{noApprovers(need, len(able))}
 }
 
 // futile says why leases for the request would give nothing, now or, for a booking, at its beginning or end. That it is out

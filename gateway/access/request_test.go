@@ -34,6 +34,9 @@ func TestWorkIsAskedForAheadAndApproved(t *testing.T) {
 	if r.Status != access.RequestPending || r.Session != "" || !r.Expires.Equal(monday.Add(24*time.Hour)) {
 		t.Fatalf("request %+v", r)
 	}
+	if o.request(r.ID).Digest() != r.Digest() {
+		t.Error("what was filed is not what is shown")
+	}
 	if again, err := o.ask("ken", ask(nil)); err != nil || again.ID != r.ID {
 		t.Errorf("the same asked again: %s, %v", again.ID, err)
 	}
@@ -118,16 +121,50 @@ func TestWhatCannotBeApprovedIsRefusedAtOnce(t *testing.T) {
 			because(t, err, tc.reason)
 		})
 	}
-	theirs, err1 := o.ask("ken", ask(func(a *access.Ask) { a.Target = "open1" }))
-	nobodys, err2 := o.ask("ken", ask(func(a *access.Ask) { a.Target = "nowhere" }))
-	var one, other *access.Refusal
-	if errors.As(err1, &one); !errors.As(err2, &other) || one.Message("en") == "" ||
-		strings.Replace(one.Message("en"), one.Decision, "", 1) != strings.Replace(other.Message("en"), other.Decision, "", 1) {
-		t.Errorf("another vendor's target can be told from nobody's: %v %v", theirs, nobodys)
-	}
 	if len(o.told("gateway.request.filed")) > 0 {
 		t.Error("something was filed")
 	}
+}
+
+// TestAnothersTargetLooksLikeNobodys: whatever is asked for, and whatever routes say about that target.
+func TestAnothersTargetLooksLikeNobodys(t *testing.T) {
+	o := newOffice(t, "routes: [{name: app, target: app, max_minutes: 5, ticket: required, patterns: exact, need: 2}]")
+	for name, change := range map[string]func(*access.Ask){
+		"a pattern":         nil,
+		"without a ticket":  func(a *access.Ask) { a.Ticket = "" },
+		"a bad pattern":     func(a *access.Ask) { a.Scopes[0].Pattern = "* x" },
+		"a request":         func(a *access.Ask) { a.Scopes[0] = access.Scope{Right: policy.Write, Pattern: "PUT /x"} },
+		"an opaque command": func(a *access.Ask) { a.Scopes, a.Command = nil, `eval "$x"` },
+		"a long time":       func(a *access.Ask) { a.Minutes = 5000 },
+		"a booking":         func(a *access.Ask) { a.From = monday.AddDate(1, 0, 0) },
+	} {
+		for _, target := range []string{"app", "other", "nowhere"} {
+			for _, login := range []string{"app", "root", ""} {
+				a := ask(change)
+				a.Target, a.Login = target, login
+				_, err := o.ask("ken", a)
+				because(t, err, "target_not_yours")
+				if t.Failed() {
+					t.Fatalf("%s on %s+%s", name, login, target)
+				}
+			}
+		}
+	}
+}
+
+func TestNobodyWaitsForMorePeopleThanThereAre(t *testing.T) {
+	o := newOffice(t, `
+routes:
+  - {name: maint, vendor: maint, need: 2}
+  - {name: dev, type: development, need: 3, approvers: [sato, sato-admin, ken-in-house, nao], escalate_after: 1h, escalate_to: [aki]}
+`)
+	_, err := o.ask("hanako", ask(func(a *access.Ask) { a.Scopes[0] = access.Scope{Right: policy.Write, Pattern: "/srv/x"} }))
+	because(t, err, "no_approvers") // the directory names mika alone
+	_, err = o.ask("ken", ask(nil))
+	check(t, err) // sato, nao and, once it escalates, aki
+	o.change(t, `aki: {vendor: "@staff", roles: [approver]}`, `aki: {vendor: "@staff", roles: [admin]}`)
+	_, err = o.ask("ken", ask(func(a *access.Ask) { a.Minutes = 29; a.Scopes[0].Pattern = "make x *" }))
+	because(t, err, "no_approvers")
 }
 
 func TestWhatIsWrongWithARequestIsSaid(t *testing.T) {
@@ -159,6 +196,8 @@ func TestWhatIsWrongWithARequestIsSaid(t *testing.T) {
 		"the admin right":         {scope(policy.Admin, "x"), "is not read"},
 		"no pattern":              {scope(policy.Execute, ""), "pattern: empty"},
 		"a program left open":     {scope(policy.Execute, "* x"), "spell the program out"},
+		"a hidden line":           {scope(policy.Execute, "make all\u202e; rm x"), "that whoever approves it can see"},
+		"two lines":               {scope(policy.Execute, "make all\nrm x"), "that whoever approves it can see"},
 		"a command and a pattern": {func(a *access.Ask) { a.Command = "make all" }, "not both"},
 		"the past":                {booked(monday.Add(-2*time.Minute), "", 0), "is past"},
 		"the year after next":     {booked(monday.AddDate(0, 0, 91), "", 0), "at most 90 days ahead"},

@@ -145,7 +145,7 @@ func (d *Door) input(p identity.Principal, target, login string, action policy.A
 	for i, parent := range in.Parents {
 		_, in.Parents[i].CutOff = d.cutOffs[parent.ID]
 	}
-	in.Leases = pertinent(d.leases.of(p.Person, target, now), &in)
+	in.Leases = pertinent(d.leases.of(&in), &in)
 	return in, true
 }
 

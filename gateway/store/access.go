@@ -115,8 +115,8 @@ func (s accessStore) ChangeRequest(
 	})
 }
 
-const leaseColumns = `id, request, person, target, "right", pattern, from_at, until, granted_by, granted_at, revoked_by,
-	revoked_at, revoke_reason`
+const leaseColumns = `id, request, person, vendor, target, login, "right", pattern, from_at, until, granted_by, granted_at,
+	revoked_by, revoked_at, revoke_reason`
 
 func putLeases(ctx context.Context, tx *sql.Tx, request string, leases []access.Lease) error {
 	for _, l := range leases {
@@ -124,9 +124,9 @@ func putLeases(ctx context.Context, tx *sql.Tx, request string, leases []access.
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO leases (`+leaseColumns+`) VALUES (`+places(13)+`)`, l.ID, request, l.Person,
-			l.Target, string(l.Right), l.Pattern, nanos(l.From), nanos(l.Until), by, nanos(l.GrantedAt), l.Revoked.By,
-			nanos(l.Revoked.At), l.Revoked.Reason)
+		_, err = tx.ExecContext(ctx, `INSERT INTO leases (`+leaseColumns+`) VALUES (`+places(15)+`)`, l.ID, request, l.Person,
+			l.Vendor, l.Target, l.Login, string(l.Right), l.Pattern, nanos(l.From), nanos(l.Until), by, nanos(l.GrantedAt),
+			l.Revoked.By, nanos(l.Revoked.At), l.Revoked.Reason)
 		if err != nil {
 			return fmt.Errorf("storing lease %s: %w", l.ID, err)
 		}
@@ -135,7 +135,7 @@ func putLeases(ctx context.Context, tx *sql.Tx, request string, leases []access.
 }
 
 func scanLease(columns scan) (l access.Lease, err error) {
-	err = columns(&l.ID, &l.Request, &l.Person, &l.Target, &l.Right, &l.Pattern, readAt(&l.From), readAt(&l.Until),
+	err = columns(&l.ID, &l.Request, &l.Person, &l.Vendor, &l.Target, &l.Login, &l.Right, &l.Pattern, readAt(&l.From), readAt(&l.Until),
 		jsonText{&l.GrantedBy}, readAt(&l.GrantedAt), &l.Revoked.By, readAt(&l.Revoked.At), &l.Revoked.Reason)
 	return l, err
 }

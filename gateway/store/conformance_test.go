@@ -368,7 +368,7 @@ func request(id string) access.ApprovalRequest {
 }
 
 func lease(id, person string, until time.Time) access.Lease {
-	return access.Lease{Request: "r-1", GrantedBy: []string{"mika", "nao"}, GrantedAt: noon, Lease: policy.Lease{ID: id, Person: person,
+	return access.Lease{Request: "r-1", Vendor: "acme", Login: "app", GrantedBy: []string{"mika", "nao"}, GrantedAt: noon, Lease: policy.Lease{ID: id, Person: person,
 		Target: "db1", Right: policy.Write, Pattern: "/srv/app/*", From: until.Add(-time.Hour), Until: until}}
 }
 

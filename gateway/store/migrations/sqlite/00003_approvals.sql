@@ -14,6 +14,8 @@ ALTER TABLE requests ADD COLUMN answers       TEXT   NOT NULL DEFAULT 'null'; --
 ALTER TABLE requests ADD COLUMN answer_scopes TEXT   NOT NULL DEFAULT 'null'; -- JSON
 CREATE INDEX requests_person ON requests (person, seq);
 
+ALTER TABLE leases ADD COLUMN vendor        TEXT   NOT NULL DEFAULT ''; -- '' in older ones: any
+ALTER TABLE leases ADD COLUMN login         TEXT   NOT NULL DEFAULT ''; -- likewise
 ALTER TABLE leases ADD COLUMN from_at       BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE leases ADD COLUMN granted_by    TEXT   NOT NULL DEFAULT 'null'; -- JSON
 ALTER TABLE leases ADD COLUMN granted_at    BIGINT NOT NULL DEFAULT 0;
