@@ -152,8 +152,12 @@ func TestAnAdminReadsThePolicyInChromium(t *testing.T) {
 	g := newGateway(t)
 	hanako, rei := g.login("hanako"), g.login("rei")
 	decision := askToWrite(t, hanako.visit()).Decision
+	report := access.Operation{Kind: "ssh.exec", Command: "bin/report --all"}
 	files := noReports(t, rei)
 	must(rei.ApplyPolicy(t.Context(), revision.Change{Files: files, Base: 1, Reason: "reports are for operators", Ticket: "CHG-1"}))(t)
+	if _, err := hanako.visit().Authorize(t.Context(), report); err == nil {
+		t.Error("a report is allowed")
+	}
 	files = must(rei.PolicyRevision(t.Context(), 1))(t).Folder()
 	must(rei.ApplyPolicy(t.Context(), revision.Change{Files: files, Base: 2, Reason: "not any more", Ticket: "CHG-2",
 		ActivateAt: time.Now().Add(time.Hour)}))(t)
@@ -177,6 +181,13 @@ func TestAnAdminReadsThePolicyInChromium(t *testing.T) {
 				t.Errorf("%s does not show %q:\n%s", page.path, want, body)
 			}
 		}
+	}
+	b.do(chromedp.Navigate(g.url(consoleHost)+"/policy/3"), click(`form[action$="/simulation"] button`),
+		chromedp.WaitVisible(chromedp.CSS("p.say")))
+	b.wantLabelled()
+	b.shootBoth("simulation")
+	if body := b.body(); !strings.Contains(body, "would be others") || !strings.Contains(body, "bin/report") {
+		t.Errorf("the simulation does not say what would change:\n%s", body)
 	}
 	b.do(chromedp.Navigate(g.url(consoleHost)+"/policy/3"), chromedp.SendKeys(chromedp.ID("reason"), "keep it"),
 		click("main button.stop"), chromedp.WaitVisible(chromedp.CSS(".say.good")))

@@ -139,6 +139,7 @@ func (c *Console) routePages(mux *http.ServeMux) {
 	mux.Handle("GET /policy", c.page(loggedIn, c.showPolicyPage))
 	mux.Handle("GET /policy/{number}", c.page(loggedIn, c.showRevision))
 	mux.Handle("POST /policy/{number}", c.page(loggedIn, c.answerRevision))
+	mux.Handle("POST /policy/{number}/simulation", c.page(loggedIn, c.limited(c.simulateRevision)))
 	mux.Handle("GET /audit", c.page(loggedIn, c.showAudit))
 	mux.Handle("GET /people", c.page(loggedIn, c.showPeople))
 	mux.Handle("POST /people/{person}/release", c.page(loggedIn, c.limited(c.releasePage)))

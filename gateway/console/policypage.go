@@ -65,6 +65,9 @@ type revisionView struct {
 	MayAnswer bool // as the second person
 	Waiting   bool
 	Own       bool // may be taken back by its author
+
+	MaySimulate bool
+	Spans       []string
 }
 
 func (c *Console) showRevision(w http.ResponseWriter, r *http.Request, v *visitor) error {
@@ -87,6 +90,7 @@ func (c *Console) showRevision(w http.ResponseWriter, r *http.Request, v *visito
 	open := data.Waiting || version.Status == revision.Scheduled
 	data.Own = open && version.Author == v.person.ID
 	data.MayAnswer = open && !data.Own && c.may(ctx, v, "gateway.policy.reject")
+	data.MaySimulate, data.Spans = open && c.may(ctx, v, "gateway.policy.simulate"), simulationSpans
 	c.render(w, http.StatusOK, "policyrevision", c.newPage(r, v, "policy.title", data))
 	return nil
 }

@@ -64,6 +64,8 @@ type auditView struct {
 	Classes []recorder.Class
 	Events  []eventView
 	More    bool
+
+	MayExplain bool
 }
 
 // eventView is an event with its most telling detail and the whole of it.
@@ -89,7 +91,7 @@ func (c *Console) showAudit(w http.ResponseWriter, r *http.Request, v *visitor) 
 	if err := c.cfg.Door.Act(r.Context(), v.principal(), "gateway.audit.search", searched(r)); err != nil {
 		return err
 	}
-	data := auditView{Query: q, Since: since, Spans: []string{"1h", "24h", "7d", "30d", "all"}, Classes: recorder.Classes}
+	data := auditView{MayExplain: c.may(r.Context(), v, "gateway.policy.explain"), Query: q, Since: since, Spans: []string{"1h", "24h", "7d", "30d", "all"}, Classes: recorder.Classes}
 	for event, err := range c.cfg.Audit.Search(r.Context(), q) {
 		if err != nil {
 			return err
