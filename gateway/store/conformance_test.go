@@ -56,6 +56,7 @@ func conform(t *testing.T, open func(t *testing.T) state) {
 		"of many who revoke one lease exactly one does":        revokesLeaseOnceUnderLoad,
 		"sessions are kept and narrowed":                       keepsSessions,
 		"cut-offs are kept until restored":                     keepsCutOffs,
+		"emergencies are kept with their reviews":              keepsEmergencies,
 		"a cancelled context stops a change":                   honoursContext,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
