@@ -10,7 +10,7 @@ var notCarriedOut = policy.Reason{ID: "obligation-unknown",
 // more is its id.
 func OwnReason(id string) policy.Reason {
 	for _, r := range []policy.Reason{notYours, revokedReason, notOpen, targetMoved, lineTooLong, lineNotShown, opaqueReason(""), notCarriedOut,
-		duringEmergency} {
+		duringEmergency, ownRequest, allowedAnyway} {
 		if r.ID == id {
 			return r
 		}
