@@ -34,6 +34,8 @@ const (
 	KindDecided  Kind = 10 // JSON policy decision of an operation in this session
 	KindGap      Kind = 11 // JSON {"reason":…,"bytes":n}: something is missing here
 	KindEnd      Kind = 12 // JSON {"reason":…}: the last entry of a closed recording
+	KindPacket   Kind = 13 // one SFTP packet without its length: 1 byte who sent it (c or t), then the packet
+	KindFile     Kind = 14 // a piece of a file: 1 byte who sent it, 4 bytes file number, 8 bytes offset, the bytes
 )
 
 // Entry is one moment of a recording. Data is owned by the caller again once Write has returned.

@@ -33,8 +33,12 @@ func startLabel(protocol string) string {
 type Operation struct {
 	Kind     string // ssh.exec | ssh.shell | http.request
 	Command  string // ssh.exec: the line as sent
+	Path     string // http.request: canonical, as it will be forwarded; sftp.*: as the target resolves it
+	To       string // sftp.rename, sftp.hardlink: the new name, resolved; sftp.symlink: what the link says
+	Read     bool   // sftp.open
+	Write    bool   // sftp.open
+	Own      bool   // sftp.rename: of a file this session made, onto a free name
 	Method   string // http.request
-	Path     string // http.request: canonical, as it will be forwarded
 	Channel  uint32 // the channel its recording entries carry
 	Terminal bool   // a person looks at a terminal
 }
@@ -145,6 +149,9 @@ func (s *Session) classify(op Operation) (classified, error) {
 	case "ssh.shell":
 		c.action.Needs = []policy.Need{{Right: policy.Execute, Resource: "shell"}}
 		c.label = LabelRecorded
+	case "sftp.open", "sftp.stat", "sftp.realpath", "sftp.readlink", "sftp.list", "sftp.setstat", "sftp.mkdir", "sftp.remove",
+		"sftp.rmdir", "sftp.rename", "sftp.symlink", "sftp.hardlink":
+		c.action.Needs = op.fileNeeds()
 	case "http.request":
 		if right, ok := s.current().RightFor(op.Method, op.Path); ok {
 			c.action.Needs = []policy.Need{{Right: right, Resource: op.Method + " " + op.Path}}
@@ -193,7 +200,11 @@ func (s *Session) refuse(ctx context.Context, op Operation, c classified, r *rul
 	detail["reasons"] = reasonIDs(r.Reasons)
 	detail["tables"] = tables(r.Reasons)
 	set(detail, "request", refusal.Request)
-	ev := s.event(recorder.ClassCommand, "command.refused", outcome, detail)
+	class, kind := recorder.ClassCommand, "command.refused"
+	if op.onFile() {
+		class, kind = recorder.ClassFile, "file.refused"
+	}
+	ev := s.event(class, kind, outcome, detail)
 	ev.Enforced = c.label
 	if err := s.door.append(ctx, ev, r); err != nil {
 		return err
@@ -250,7 +261,11 @@ func (g *Grant) End(outcome recorder.Outcome, detail map[string]any) {
 		for k, v := range detail {
 			all[k] = v
 		}
-		ev := s.event(recorder.ClassCommand, "command.run", outcome, all)
+		class, kind := g.op.event()
+		if kind == "" {
+			return
+		}
+		ev := s.event(class, kind, outcome, all)
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if err := g.finish(ctx, ev); err != nil {

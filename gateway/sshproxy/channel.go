@@ -42,10 +42,11 @@ type channel struct {
 	closed   bool // the client was told that the channel is over
 	onscreen bool // there is a terminal: notices need CR LF
 
-	grant   *access.Grant  // set before the pumps start
-	pumps   sync.WaitGroup // what the target writes, to the client
-	input   sync.WaitGroup // what the client writes, to the target
-	drained chan struct{}  // closed when everything a started program wrote has been passed on
+	grant    *access.Grant  // of a shell or command; set before the pumps start
+	transfer *transfer      // of SFTP; set before the pumps start
+	pumps    sync.WaitGroup // what the target writes, to the client
+	input    sync.WaitGroup // what the client writes, to the target
+	drained  chan struct{}  // closed when everything a started program wrote has been passed on
 
 	inputEnded chan struct{} // closed when the client writes nothing more
 
@@ -74,6 +75,9 @@ func (ch *channel) run(requests, answers <-chan *ssh.Request) {
 	ch.pumps.Wait()
 	ch.input.Wait()
 	ch.settle(recorder.Lost, map[string]any{"reason": "the client closed the channel"})
+	if ch.transfer != nil {
+		ch.transfer.end()
+	}
 }
 
 // abort closes both sides; it is what a panic leaves to do.
@@ -96,7 +100,7 @@ func (ch *channel) request(req *ssh.Request) {
 	case "exec":
 		ch.exec(req)
 	case "subsystem":
-		ch.refuseSubsystem(req)
+		ch.startSubsystem(req)
 	case "signal":
 		if s, ok := parseSignal(req.Payload); ok {
 			ch.relay(req, ssh.Marshal(s))
@@ -206,11 +210,13 @@ func (ch *channel) exec(req *ssh.Request) {
 	}
 }
 
-func (ch *channel) refuseSubsystem(req *ssh.Request) {
+func (ch *channel) startSubsystem(req *ssh.Request) {
 	var s subsystem
 	switch {
 	case ch.taken() || ssh.Unmarshal(req.Payload, &s) != nil:
 		reply(req, false)
+	case s.Name == "sftp":
+		ch.startTransfer(req)
 	default:
 		ch.refuseTransfer(req, "subsystem", clean(s.Name, 64))
 	}

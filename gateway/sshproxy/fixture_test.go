@@ -35,10 +35,11 @@ import (
 	"github.com/sekisho/sekisho/recorder/audit"
 )
 
-// Hanako maintains (M-2), Ken consults (M-4).
+// Hanako maintains (M-2), Ken consults (M-4), Sora develops (M-1).
 const (
 	hanako = "hanako"
 	ken    = "ken"
+	sora   = "sora"
 )
 
 // clock is the gateway's time, which tests move.
@@ -107,6 +108,7 @@ func newGateway(t *testing.T, s setup) *gateway {
 	g.serve()
 	g.enrol(hanako, "acme-maintenance")
 	g.enrol(ken, "kaizen")
+	g.enrol(sora, "dev")
 	return g
 }
 
@@ -161,7 +163,10 @@ vendors:
     networks: [127.0.0.0/8], windows: [always], targets: [%s]}
   kaizen: {name: {en: Kaizen, ja: 改善}, type: consulting, contract: {from: 2020-01-01, until: 2099-12-31},
     networks: [127.0.0.0/8], windows: [always], targets: [db1]}
+  dev: {name: {en: Dev, ja: 開発}, type: development, contract: {from: 2020-01-01, until: 2099-12-31},
+    networks: [127.0.0.0/8], windows: [always], targets: [db1]}
 people:
+  sora: {vendor: dev, name: {en: Sora, ja: 空}, email: sora@dev.example}
   hanako: {vendor: acme-maintenance, name: {en: Hanako, ja: 花子}, email: hanako@acme.example}
   ken: {vendor: kaizen, name: {en: Ken, ja: 健}, email: ken@kaizen.example}
   mika: {vendor: "@staff", roles: [approver], name: {en: Mika, ja: 美香}, email: mika@example.com}
@@ -214,7 +219,7 @@ func (g *gateway) credential(person, vendor string) identity.Credential {
 		NotAfter: g.clock.Now().Add(30 * 24 * time.Hour), State: identity.StateActive}
 }
 
-var vendorOf = map[string]string{hanako: "acme-maintenance", ken: "kaizen"}
+var vendorOf = map[string]string{hanako: "acme-maintenance", ken: "kaizen", sora: "dev"}
 
 // client is a contractor's machine: keys, certificate and configuration for ssh.
 type client struct {

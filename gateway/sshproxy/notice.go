@@ -40,6 +40,8 @@ var (
 		"ゲートウェイに問題が発生したため接続できません。再試行し、続く場合は管理者に連絡してください"}
 	noticeTransfer = notice{"file transfer (sftp, scp) is not available yet: show a file with cat, or ask the target's owner to move it",
 		"ファイル転送 (sftp, scp) はまだ利用できません。cat で表示するか、対象の管理者に依頼してください"}
+	noticeMalformed = notice{"the file transfer was broken off: what was sent is not SFTP version 3",
+		"SFTP バージョン 3 として解釈できないデータのため、ファイル転送を中断しました"}
 	noticeSubsystem = notice{"subsystems are not available: run a command or a shell", "サブシステムは利用できません。コマンドかシェルを実行してください"}
 	noticeAgent     = notice{"agent forwarding (-A) is not available yet; the session goes on without it",
 		"エージェント転送 (-A) はまだ利用できません。転送なしで続行します"}

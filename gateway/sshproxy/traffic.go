@@ -16,16 +16,26 @@ const eofPatience = time.Second
 // stderrLock keeps notices and the target's bytes apart: the library shares one buffer between the writers of a stream.
 type stderrLock struct{ sync.Mutex }
 
-// carry starts the pumps of a shell or command that has just been started; replying is held. What the target said before
-// its login and what this connection asked for in vain come first.
+// carry starts the pumps of a shell or command that has just been started; replying is held.
 func (ch *channel) carry() {
+	ch.greet()
+	ch.move(func() { ch.pass(ch.upstream, recorder.KindOutput, ch.client) },
+		func() { ch.pass(ch.client, recorder.KindInput, ch.upstream) })
+}
+
+// greet says what the target said before its login and what this connection asked for in vain; replying is held.
+func (ch *channel) greet() {
 	ch.say(ch.link.takeBanner())
 	for _, n := range ch.conn.takeNotes() {
 		ch.tell(n.text())
 	}
+}
+
+// move starts the pumps: output moves what the target writes, input what the client does.
+func (ch *channel) move(output, input func()) {
 	ch.pumps.Go(func() {
 		defer ch.conn.proxy.guard("output", ch.abort)
-		ch.pass(ch.upstream, recorder.KindOutput, ch.client)
+		output()
 	})
 	ch.pumps.Go(func() {
 		defer ch.conn.proxy.guard("error output", ch.abort)
@@ -33,7 +43,7 @@ func (ch *channel) carry() {
 	})
 	ch.input.Go(func() {
 		defer ch.conn.proxy.guard("input", ch.abort)
-		ch.pass(ch.client, recorder.KindInput, ch.upstream)
+		input()
 		// EOF passes through: the program may go on writing.
 		ch.upstream.CloseWrite()
 		close(ch.inputEnded)

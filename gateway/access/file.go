@@ -1,0 +1,68 @@
+package access
+
+import (
+	"strings"
+
+	"github.com/sekisho/sekisho/policy"
+	"github.com/sekisho/sekisho/recorder"
+)
+
+// fileRights are the rights that SFTP operations on one path need.
+var fileRights = map[string]policy.Right{
+	"sftp.stat": policy.Read, "sftp.realpath": policy.Read, "sftp.readlink": policy.Read, "sftp.list": policy.Read,
+	"sftp.setstat": policy.Write, "sftp.mkdir": policy.Write, "sftp.symlink": policy.Write,
+	"sftp.remove": policy.Delete, "sftp.rmdir": policy.Delete,
+}
+
+// fileNeeds are the rights that an SFTP operation needs. One that this does not know needs nothing, which policy denies.
+func (op Operation) fileNeeds() []policy.Need {
+	on := func(path string, rights ...policy.Right) (needs []policy.Need) {
+		for _, right := range rights {
+			needs = append(needs, policy.Need{Right: right, Resource: path})
+		}
+		return needs
+	}
+	if right, ok := fileRights[op.Kind]; ok {
+		return on(op.Path, right)
+	}
+	switch op.Kind {
+	case "sftp.open":
+		var rights []policy.Right
+		if op.Read {
+			rights = append(rights, policy.Read)
+		}
+		if op.Write {
+			rights = append(rights, policy.Write)
+		}
+		return on(op.Path, rights...)
+	case "sftp.rename":
+		if op.Own {
+			return append(on(op.Path, policy.Write), on(op.To, policy.Write)...)
+		}
+		return append(on(op.Path, policy.Delete), on(op.To, policy.Write)...)
+	case "sftp.hardlink":
+		// What is written to or read from the new name is the old file.
+		return append(on(op.Path, policy.Read, policy.Write), on(op.To, policy.Write)...)
+	}
+	return nil
+}
+
+// onFile says whether the operation is one on a file by SFTP.
+func (op Operation) onFile() bool { return strings.HasPrefix(op.Kind, "sftp.") }
+
+// event is under which class and kind the finished operation is put on record. An SFTP operation that shows what a file is
+// like and nothing of what is in it has none: a listing alone asks for hundreds. Its packets are in the recording.
+func (op Operation) event() (recorder.Class, string) {
+	verb, file := strings.CutPrefix(op.Kind, "sftp.")
+	switch {
+	case !file:
+		return recorder.ClassCommand, "command.run"
+	case verb == "stat" || verb == "realpath":
+		return recorder.ClassFile, ""
+	case verb == "open" && op.Write:
+		return recorder.ClassFile, "file.write"
+	case verb == "open":
+		return recorder.ClassFile, "file.read"
+	}
+	return recorder.ClassFile, "file." + verb
+}
