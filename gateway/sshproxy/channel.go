@@ -204,7 +204,7 @@ func (ch *channel) exec(req *ssh.Request) {
 	case !ok:
 		ch.refuse(req, noticeLine.text())
 	case transfers(line):
-		ch.refuseTransfer(req, "exec", "scp or sftp-server")
+		ch.startCopy(req, line)
 	default:
 		ch.start(req, access.Operation{Kind: "ssh.exec", Command: line})
 	}
@@ -218,19 +218,15 @@ func (ch *channel) startSubsystem(req *ssh.Request) {
 	case s.Name == "sftp":
 		ch.startTransfer(req)
 	default:
-		ch.refuseTransfer(req, "subsystem", clean(s.Name, 64))
+		ch.refuseStart(req, "ssh.subsystem", clean(s.Name, 64), noticeSubsystem)
 	}
 }
 
-// refuseTransfer puts the refusal of what is not available yet on record, and says so.
-func (ch *channel) refuseTransfer(req *ssh.Request, how, what string) {
-	detail := map[string]any{"operation": "ssh." + how, "what": what, "reasons": []string{"not_available"}}
+// refuseStart puts the refusal of what is never started on record, and says so.
+func (ch *channel) refuseStart(req *ssh.Request, operation, what string, say notice) {
+	detail := map[string]any{"operation": operation, "what": what, "reasons": []string{"not_available"}}
 	if err := ch.session.Event(ch.conn.ctx, recorder.ClassCommand, "command.refused", recorder.Refused, detail); err != nil {
 		ch.conn.proxy.cfg.Log.Error("a refusal is not on record", zap.String("session", ch.session.ID()), zap.Error(err))
-	}
-	say := noticeTransfer
-	if how == "subsystem" && what != "sftp" {
-		say = noticeSubsystem
 	}
 	ch.refuse(req, say.text())
 }

@@ -38,10 +38,12 @@ const forwardRefusal = "forwarding is not available yet: reach a target with ssh
 var (
 	noticeTrouble = notice{"the gateway has a problem and let nobody in; try again, then tell its administrator",
 		"ゲートウェイに問題が発生したため接続できません。再試行し、続く場合は管理者に連絡してください"}
-	noticeTransfer = notice{"file transfer (sftp, scp) is not available yet: show a file with cat, or ask the target's owner to move it",
-		"ファイル転送 (sftp, scp) はまだ利用できません。cat で表示するか、対象の管理者に依頼してください"}
-	noticeMalformed = notice{"the file transfer was broken off: what was sent is not SFTP version 3",
-		"SFTP バージョン 3 として解釈できないデータのため、ファイル転送を中断しました"}
+	noticeCopy = notice{"this copy cannot be checked file by file: give one plain path, or use scp without -O, sftp or rsync",
+		"このコピーはファイル単位で確認できません。単純なパスを一つ指定するか、-O なしの scp または sftp を使ってください"}
+	noticeCopyPath = notice{"the target cannot tell what this path is: no such folder, or it offers no SFTP to ask",
+		"対象がこのパスを解決できません。フォルダーが存在しないか、SFTP が利用できません"}
+	noticeMalformed = notice{"the file transfer was broken off: what was sent does not follow its protocol",
+		"プロトコルに従わないデータのため、ファイル転送を中断しました"}
 	noticeSubsystem = notice{"subsystems are not available: run a command or a shell", "サブシステムは利用できません。コマンドかシェルを実行してください"}
 	noticeAgent     = notice{"agent forwarding (-A) is not available yet; the session goes on without it",
 		"エージェント転送 (-A) はまだ利用できません。転送なしで続行します"}

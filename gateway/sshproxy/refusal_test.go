@@ -107,33 +107,6 @@ func TestAnAddressWithoutLoginOrTargetIsExplained(t *testing.T) {
 	}
 }
 
-func TestFileTransferIsRefusedWithAdvice(t *testing.T) {
-	g := newGateway(t, setup{})
-	c := g.client(hanako)
-	config := filepath.Join(c.dir, "ssh_config")
-	c.write("file", "content")
-	for name, args := range map[string][]string{
-		"sftp":            {"sftp", "-F", config, "-b", "/dev/null", theLogin() + "@db1"},
-		"scp over SFTP":   {"scp", "-F", config, filepath.Join(c.dir, "file"), theLogin() + "@db1:x"},
-		"legacy scp up":   {"scp", "-O", "-F", config, filepath.Join(c.dir, "file"), theLogin() + "@db1:x"},
-		"legacy scp down": {"scp", "-O", "-F", config, theLogin() + "@db1:/etc/hostname", c.dir},
-		"sftp-server":     {"ssh", "-F", config, theLogin() + "@db1", "/usr/lib/openssh/sftp-server"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath(args[0]); err != nil {
-				missing(t, args[0])
-			}
-			got := run(t, exec.Command(args[0], args[1:]...))
-			if got.code == 0 || !strings.Contains(got.stderr, "file transfer (sftp, scp) is not available yet") || !hasJapanese(got.stderr) {
-				t.Error(got)
-			}
-		})
-	}
-	if refused := g.events(recorder.ClassCommand, "command.refused"); len(refused) != 5 {
-		t.Errorf("%d refusals on record", len(refused))
-	}
-}
-
 func TestForwardingOptionsAreRefusedAndTheSessionGoesOn(t *testing.T) {
 	g := newGateway(t, setup{})
 	c := g.client(hanako)

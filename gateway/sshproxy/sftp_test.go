@@ -145,3 +145,71 @@ func TestAFileOfThisSessionIsRenamedWithoutTheRightToDelete(t *testing.T) {
 		t.Error("the old file is another one now", err)
 	}
 }
+
+// scp runs OpenSSH's scp with its old protocol.
+func (c *client) scp(args ...string) result {
+	c.g.t.Helper()
+	path, err := exec.LookPath("scp")
+	if err != nil {
+		missing(c.g.t, "scp")
+	}
+	cmd := c.command()
+	cmd.Path, cmd.Args = path, append([]string{"scp", "-O", "-F", filepath.Join(c.dir, "ssh_config")}, args...)
+	return run(c.g.t, cmd)
+}
+
+func TestTheOldScpProtocolIsCheckedFileByFile(t *testing.T) {
+	g := newGateway(t, setup{})
+	c, far := g.client(sora), farDir(t)
+	tree := filepath.Join(c.dir, "tree")
+	must(t, os.MkdirAll(filepath.Join(tree, "sub dir"), 0o755))
+	sent := make([]byte, 1<<20+3)
+	rand.Read(sent)
+	must(t, os.WriteFile(filepath.Join(tree, "a'b"), sent, 0o644))
+	must(t, os.WriteFile(filepath.Join(tree, "sub dir", "空"), []byte("text"), 0o600))
+	to := theLogin() + "@db1:"
+	for _, got := range []result{
+		c.scp("-pr", tree, to+far),
+		c.scp("-r", to+far+"/tree", c.dir+"/back"),
+		c.scp(to+far+"/tree/a\\'b", c.dir+"/one"),
+	} {
+		if got.code != 0 {
+			t.Error(got)
+		}
+	}
+	for name, want := range map[string]string{"back/a'b": string(sent), "back/sub dir/空": "text", "one": string(sent)} {
+		if data, err := os.ReadFile(filepath.Join(c.dir, name)); err != nil || string(data) != want {
+			t.Errorf("%s came back as something else: %v", name, err)
+		}
+	}
+	sum := fmt.Sprintf("%x", sha256.Sum256(sent))
+	if e := g.events(recorder.ClassFile, "file.write"); len(e) != 2 {
+		t.Errorf("%d files written are on record, want 2", len(e))
+	}
+	read := g.events(recorder.ClassFile, "file.read")
+	if len(read) != 3 || read[0].Detail["sha256_read"] != sum || read[0].Detail["path"] != far+"/tree/a'b" {
+		t.Errorf("files read on record: %v", read)
+	}
+}
+
+func TestARefusedScpSaysWhyAndSkipsTheFile(t *testing.T) {
+	g := newGateway(t, setup{})
+	c, far := g.client(ken), farDir(t)
+	c.write("up", "text")
+	got := c.scp(c.dir+"/up", theLogin()+"@db1:"+far+"/new")
+	if got.code == 0 || !strings.Contains(got.stderr, "M-4") {
+		t.Error("going up:", got)
+	}
+	if _, err := os.Stat(far + "/new"); err == nil {
+		t.Error("the file is there")
+	}
+	h := g.client(hanako)
+	if got := h.scp(h.dir+"/ssh_config", theLogin()+"@db1:"+far); got.code == 0 || requestID.FindString(got.stderr) == "" {
+		t.Error("without its approval:", got)
+	}
+	for _, path := range []string{far + "/*", "$HOME/x", "`id`", "a b"} {
+		if got := c.scp(theLogin()+"@db1:"+path, c.dir+"/x"); got.code == 0 {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}

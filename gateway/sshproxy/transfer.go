@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/sekisho/sekisho/gateway/access"
+	"github.com/sekisho/sekisho/gateway/sshproxy/scp"
 	"github.com/sekisho/sekisho/gateway/sshproxy/sftp"
 	"github.com/sekisho/sekisho/recorder"
 )
@@ -70,7 +71,7 @@ func (t *transfer) carry(move func(io.Reader) error, from io.Reader) {
 	ch := t.channel
 	if ch.session.Context().Err() == nil && ch.link.down.Err() == nil && ch.conn.ctx.Err() == nil {
 		ch.conn.proxy.cfg.Log.Warn("a file transfer was broken off", zap.String("session", ch.session.ID()), zap.Error(err))
-		if errors.Is(err, sftp.ErrMalformed) {
+		if errors.Is(err, sftp.ErrMalformed) || errors.Is(err, scp.ErrMalformed) {
 			ch.replying.Lock()
 			ch.tell(noticeMalformed.text())
 			ch.replying.Unlock()
@@ -93,6 +94,76 @@ func (t *transfer) explain(refusal *access.Refusal) {
 	if !t.channel.closed {
 		t.channel.tell(text)
 	}
+}
+
+// startCopy starts scp's own protocol (scp -O) between the client and the target's scp. What each path is the target tells
+// on an SFTP channel beside it.
+func (ch *channel) startCopy(req *ssh.Request, line string) {
+	command, ok := scp.Parse(line)
+	if !ok {
+		ch.refuseStart(req, "ssh.exec", "scp", noticeCopy)
+		return
+	}
+	resolver, err := ch.resolver()
+	if err != nil {
+		ch.refuseStart(req, "ssh.exec", "scp", noticeCopyPath)
+		return
+	}
+	from, err := resolver.Parent(command.Path)
+	if err == nil && command.Upload {
+		from, err = resolver.Real(command.Path)
+	}
+	if err != nil {
+		resolver.Close()
+		ch.refuseStart(req, "ssh.exec", "scp", noticeCopyPath)
+		return
+	}
+	entry, err := json.Marshal(recorder.Operation{Kind: "ssh.scp", Command: command.On(from), Enforced: access.LabelWire})
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	if err := ch.record(recorder.KindStart, entry); err != nil {
+		resolver.Close()
+		ch.refuse(req, ch.refusalOf(err))
+		return
+	}
+	t := &transfer{channel: ch, explained: make(map[string]bool)}
+	cfg := scp.Config{Command: command, Path: from, Inside: command.Upload && resolver.IsFolder(from), Resolve: resolver.Real,
+		Authorize: ch.session.Authorize, Record: ch.record, Explain: t.explain, Channel: ch.number, Bodies: int64(sftp.Capped),
+		Client: ch.client, Target: ch.upstream}
+	ch.replying.Lock()
+	defer ch.replying.Unlock()
+	ch.asked = true
+	ok, err = ch.ask(req.Type, true, ssh.Marshal(execution{command.On(from)}))
+	if !ok || err != nil {
+		resolver.Close()
+		reply(req, false)
+		return
+	}
+	reply(req, true)
+	ch.started = true
+	ch.greet()
+	copied := make(chan struct{})
+	ch.move(func() {
+		defer resolver.Close()
+		t.carry(func(io.Reader) error { return scp.Run(ch.conn.ctx, cfg) }, nil)
+		close(copied)
+		io.Copy(io.Discard, ch.upstream) // nothing of the protocol comes after its end
+	}, func() { <-copied })
+}
+
+// resolver asks the target about paths on an SFTP channel of its own.
+func (ch *channel) resolver() (*sftp.Resolver, error) {
+	side, requests, err := ch.link.client.OpenChannel("session", nil)
+	if err != nil {
+		return nil, err
+	}
+	go ssh.DiscardRequests(requests)
+	if ok, err := side.SendRequest("subsystem", true, ssh.Marshal(subsystem{"sftp"})); !ok || err != nil {
+		side.Close()
+		return nil, errors.Join(errors.New("the target offers no SFTP"), err)
+	}
+	return sftp.NewResolver(side)
 }
 
 // end puts what the end of the channel left open on record.
