@@ -75,7 +75,7 @@ func (in *Input) refuseNeeds() *Reason {
 
 // connects says whether an operation only opens the way and needs no right by itself.
 func connects(operation string) bool {
-	return operation == "ssh.connect" || operation == "http.connect"
+	return operation == "ssh.connect" || operation == "http.connect" || operation == "tcp.connect"
 }
 
 // selfService says whether an operation is on the person's own pages and keys.

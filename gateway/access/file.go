@@ -55,6 +55,8 @@ func (op Operation) onFile() bool { return strings.HasPrefix(op.Kind, "sftp.") }
 func (op Operation) event() (recorder.Class, string) {
 	verb, file := strings.CutPrefix(op.Kind, "sftp.")
 	switch {
+	case op.Kind == "tcp.forward":
+		return recorder.ClassCommand, "tcp.forward"
 	case !file:
 		return recorder.ClassCommand, "command.run"
 	case verb == "stat" || verb == "realpath":

@@ -23,10 +23,13 @@ const (
 var labelOrder = []string{LabelWire, LabelParsed, LabelRecorded}
 
 func startLabel(protocol string) string {
-	if protocol == "https" {
+	switch protocol {
+	case "https":
 		return LabelWire
+	case "ssh":
+		return LabelParsed
 	}
-	return LabelParsed
+	return LabelRecorded
 }
 
 // Operation is what a proxy was asked to do, raw: the door classifies it.
@@ -152,6 +155,9 @@ func (s *Session) classify(op Operation) (classified, error) {
 	case "sftp.open", "sftp.stat", "sftp.realpath", "sftp.readlink", "sftp.list", "sftp.setstat", "sftp.mkdir", "sftp.remove",
 		"sftp.rmdir", "sftp.rename", "sftp.symlink", "sftp.hardlink":
 		c.action.Needs = op.fileNeeds()
+	case "tcp.forward":
+		c.action.Needs = []policy.Need{{Right: policy.Execute, Resource: "tcp:" + s.target.Name}}
+		c.label = LabelRecorded
 	case "http.request":
 		if right, ok := s.current().RightFor(op.Method, op.Path); ok {
 			c.action.Needs = []policy.Need{{Right: right, Resource: op.Method + " " + op.Path}}

@@ -43,6 +43,7 @@ type Target struct {
 	RedactJSON  []string // https: JSON paths never stored
 	Opaque      string   // deny | execute
 	ConfigPaths []string
+	Port        uint16 // tcp: on which it listens
 }
 
 // Session is one recorded access to one target. It exists only after an allowing decision and with an open recording. It
@@ -105,6 +106,8 @@ func connectOperation(protocol string) string {
 		return "ssh.connect"
 	case "https":
 		return "http.connect"
+	case "tcp":
+		return "tcp.connect"
 	}
 	return ""
 }
@@ -268,6 +271,9 @@ func (s *Session) Target() Target {
 		t.Host, t.RedactJSON = s.target.HTTPS.Host, s.target.Redact.JSON
 		t.Upstream = &url.URL{Scheme: s.target.HTTPS.Upstream.Scheme, Host: s.target.HTTPS.Upstream.Hostname()}
 	}
+	if s.target.TCP != nil {
+		t.Port = s.target.TCP.Port()
+	}
 	return t
 }
 
@@ -301,6 +307,8 @@ func (s *Session) address() (string, error) {
 	switch {
 	case s.target.SSH != nil:
 		return s.target.SSH.Address, nil
+	case s.target.TCP != nil:
+		return s.target.TCP.Address, nil
 	case s.target.HTTPS != nil:
 		up := s.target.HTTPS.Upstream
 		port := up.Port()

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -47,6 +48,13 @@ type HTTPS struct {
 // TCP is a plain endpoint.
 type TCP struct {
 	Address string // host:port
+}
+
+// Port is the port of the address.
+func (t *TCP) Port() uint16 {
+	_, port, _ := net.SplitHostPort(t.Address)
+	n, _ := strconv.ParseUint(port, 10, 16)
+	return uint16(n)
 }
 
 // Redact says what is struck out of recorded HTTP bodies.

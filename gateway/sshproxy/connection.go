@@ -44,17 +44,19 @@ type connection struct {
 
 	reaching sync.Mutex // held while the session is opened, so that channels opened together share it; taken before mu
 
-	mu    sync.Mutex // guards the fields below
-	link  *link
-	ended bool
-	live  map[*channel]struct{}
-	notes []notice // what was asked for and is not available, not yet said
-	noted map[notice]bool
+	mu        sync.Mutex // guards the fields below
+	link      *link
+	endpoints map[string]*access.Session // with TCP targets, by name
+	ended     bool
+	live      map[*channel]struct{}
+	notes     []notice // what was asked for and is not available, not yet said
+	noted     map[notice]bool
 }
 
 func newConnection(p *Proxy, ctx context.Context, client ssh.Conn, who identity.Principal) *connection {
 	return &connection{proxy: p, ctx: ctx, client: client, principal: who, channels: newSlots(p.cfg.Limits.Channels),
-		handling: newSlots(p.cfg.Limits.Channels + maxRefusing), live: make(map[*channel]struct{}), noted: make(map[notice]bool)}
+		handling: newSlots(p.cfg.Limits.Channels + maxRefusing), live: make(map[*channel]struct{}),
+		endpoints: make(map[string]*access.Session), noted: make(map[notice]bool)}
 }
 
 // addressOf reads what the user name of an outer connection addresses.
@@ -68,8 +70,18 @@ func (c *connection) serveChannel(nc ssh.NewChannel) {
 	switch nc.ChannelType() {
 	case "session":
 		c.serveSession(nc)
-	case "direct-tcpip", "direct-streamlocal@openssh.com":
-		nc.Reject(ssh.Prohibited, forwardRefusal)
+	case "direct-tcpip":
+		f, ok := parseForward(nc.ExtraData())
+		switch {
+		case !ok:
+			nc.Reject(ssh.ConnectionFailed, "malformed request")
+		case f.ssh():
+			nc.Reject(ssh.Prohibited, forwardRefusal)
+		default:
+			c.serveTCP(nc, f)
+		}
+	case "direct-streamlocal@openssh.com":
+		nc.Reject(ssh.Prohibited, "sockets of a target cannot be forwarded")
 	default:
 		nc.Reject(ssh.UnknownChannelType, "this kind of channel is not available")
 	}
@@ -283,5 +295,8 @@ func (c *connection) end(reason string) {
 	c.handlers.Wait()
 	if l != nil {
 		l.session.End(reason)
+	}
+	for _, session := range c.endpoints {
+		session.End(reason)
 	}
 }

@@ -60,6 +60,7 @@ type gateway struct {
 	door      *access.Door
 	proxy     *sshproxy.Proxy
 	addr      string
+	document  string // the directory
 	dir       string
 	stopThen  func(look func()) // stops everything and looks before the books are closed; once
 }
@@ -143,6 +144,7 @@ func (g *gateway) openDoor(s setup) {
 		}
 	}
 	document := fmt.Sprintf(directoryYAML, strings.Join(names, ", "), strings.Join(targets, "\n  "))
+	g.document = document
 	_, _, err = g.directory.Apply(t.Context(), []byte(document), "admin", "test", 0)
 	must(t, err)
 	g.audit, err = audit.Open(audit.Config{Dir: filepath.Join(g.dir, "audit"), Signer: g.authority.EvidenceSigner(), Now: s.now})

@@ -65,7 +65,7 @@ func (c *connection) serveForward(nc ssh.NewChannel, atStart bool) {
 		return
 	}
 	if !f.ssh() {
-		nc.Reject(ssh.Prohibited, forwardRefusal)
+		c.serveTCP(nc, f)
 		return
 	}
 	if !c.channels.take() {

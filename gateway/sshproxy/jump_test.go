@@ -196,6 +196,8 @@ func TestAJumpShowsTheTargetsNameInItsHostCertificate(t *testing.T) {
 func TestEverythingElseThatForwardsIsRefusedWithAdvice(t *testing.T) {
 	g := newGateway(t, setup{})
 	c := g.client(hanako)
+	says := map[string]string{"another port of a target": "no such target", "a socket": "cannot be forwarded",
+		"a forward beside login+target": "ssh -J gateway", "a forward from inside a jump": "ssh -J gateway"}
 	for name, open := range map[string]func() (ssh.Channel, <-chan *ssh.Request, error){
 		"another port of a target": func() (ssh.Channel, <-chan *ssh.Request, error) {
 			return c.outer().OpenChannel("direct-tcpip", ssh.Marshal(direct{"db1", 5432, "127.0.0.1", 65535}))
@@ -221,7 +223,7 @@ func TestEverythingElseThatForwardsIsRefusedWithAdvice(t *testing.T) {
 	} {
 		_, _, err := open()
 		refused, ok := errors.AsType[*ssh.OpenChannelError](err)
-		if !ok || refused.Reason != ssh.Prohibited || !strings.Contains(refused.Message, "not available yet") {
+		if !ok || refused.Reason != ssh.Prohibited || !strings.Contains(refused.Message, says[name]) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

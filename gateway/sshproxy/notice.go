@@ -32,8 +32,8 @@ func noticef(en, ja string, args ...any) notice {
 	return notice{fmt.Sprintf(en, args...), fmt.Sprintf(ja, args...)}
 }
 
-// What is not built yet, and what to do instead.
-const forwardRefusal = "forwarding is not available yet: reach a target with ssh -J gateway LOGIN@TARGET"
+// forwardRefusal answers a forward to a target's SSH that is no jump through the gateway.
+const forwardRefusal = "reach another target through the gateway itself: ssh -J gateway LOGIN@TARGET"
 
 var (
 	noticeTrouble = notice{"the gateway has a problem and let nobody in; try again, then tell its administrator",
@@ -55,8 +55,10 @@ var (
 		"対象を LOGIN+TARGET@gateway の形で指定してください（例: app+db1@gateway）"}
 	noticeLine = notice{"this command line is too long, not UTF-8 or has a NUL in it, so it cannot be decided or recorded",
 		"このコマンド行は長すぎるか、UTF-8 でないか、NUL を含むため、判定も記録もできません"}
-	noticeTooMany = notice{"you have too many connections open; close some", "接続数が上限に達しています。不要な接続を閉じてください"}
-	noticeOver    = notice{"this connection is closing; connect again", "この接続は終了します。再接続してください"}
+	noticeTooMany   = notice{"you have too many connections open; close some", "接続数が上限に達しています。不要な接続を閉じてください"}
+	noticeEndpoints = notice{"this connection already forwards to too many targets; open another one",
+		"転送先の対象が多すぎます。別の接続を開いてください"}
+	noticeOver = notice{"this connection is closing; connect again", "この接続は終了します。再接続してください"}
 )
 
 // approveNotice tells where to confirm a login and with which code.

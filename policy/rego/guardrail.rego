@@ -34,6 +34,8 @@ operations := {
 	"sftp.rename": "ssh",
 	"sftp.symlink": "ssh",
 	"sftp.hardlink": "ssh",
+	"tcp.connect": "tcp",
+	"tcp.forward": "tcp",
 	"http.connect": "https",
 	"http.request": "https",
 }
