@@ -1,11 +1,24 @@
 package access
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/sekisho/sekisho/policy"
+	"github.com/sekisho/sekisho/policy/command"
 	"github.com/sekisho/sekisho/recorder"
 )
+
+// once binds what only a line's hash stands for to one entering of the line: a variable of the shell may have changed since.
+func once(needs []policy.Need, entering string) []policy.Need {
+	bound := slices.Clone(needs)
+	for i, n := range bound {
+		if strings.HasPrefix(n.Resource, "sha256:") {
+			bound[i].Resource = command.Hash(entering + "\x00" + n.Resource)
+		}
+	}
+	return bound
+}
 
 // fileRights are the rights that SFTP operations on one path need.
 var fileRights = map[string]policy.Right{

@@ -21,9 +21,8 @@ const (
 	maxResource = 4 << 10  // bytes of what an act on the gateway is about
 )
 
-// classifyLine turns a command line into the rights it needs.
-func (d *Door) classifyLine(c *classified, catalogue *command.Catalogue, line string) {
-	res := catalogue.Classify(line)
+// classifyLine puts the rights that a command line needs into c.
+func (d *Door) classifyLine(c *classified, res command.Result, line string) {
 	hash := d.hash(line)
 	c.line = legible(command.Mask(line), len(line)+1)
 	c.label, c.why = LabelParsed, res.Why

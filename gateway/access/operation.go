@@ -10,6 +10,7 @@ import (
 
 	"github.com/sekisho/sekisho/gateway/directory"
 	"github.com/sekisho/sekisho/policy"
+	"github.com/sekisho/sekisho/policy/command"
 	"github.com/sekisho/sekisho/recorder"
 )
 
@@ -34,16 +35,21 @@ func startLabel(protocol string) string {
 
 // Operation is what a proxy was asked to do, raw: the door classifies it.
 type Operation struct {
-	Kind     string // ssh.exec | ssh.shell | http.request
-	Command  string // ssh.exec: the line as sent
-	Path     string // http.request: canonical, as it will be forwarded; sftp.*: as the target resolves it
-	To       string // sftp.rename, sftp.hardlink: the new name, resolved; sftp.symlink: what the link says
-	Read     bool   // sftp.open
-	Write    bool   // sftp.open
-	Own      bool   // sftp.rename: of a file this session made, onto a free name
-	Method   string // http.request
-	Channel  uint32 // the channel its recording entries carry
-	Terminal bool   // a person looks at a terminal
+	Kind      string // ssh.exec | ssh.shell | ssh.line | sftp.… | tcp.forward | http.request
+	Command   string // ssh.exec: the line as sent; ssh.line: as entered, history expanded
+	Gated     bool   // ssh.shell: each line is asked about
+	Dir       string // ssh.line: the folder the shell is in, "" when that is not known
+	Aliases   map[string]string
+	Functions map[string]bool
+	Once      string // ssh.line: names this entering of the line; what variables in it mean may be another thing next time
+	Path      string // http.request: canonical, as it will be forwarded; sftp.*: as the target resolves it
+	To        string // sftp.rename, sftp.hardlink: the new name, resolved; sftp.symlink: what the link says
+	Read      bool   // sftp.open
+	Write     bool   // sftp.open
+	Own       bool   // sftp.rename: of a file this session made, onto a free name
+	Method    string // http.request
+	Channel   uint32 // the channel its recording entries carry
+	Terminal  bool   // a person looks at a terminal
 }
 
 // Grant is an operation that was allowed and now runs. End it when it is over.
@@ -148,10 +154,21 @@ func (s *Session) classify(op Operation) (classified, error) {
 		if err != nil {
 			return c, err
 		}
-		s.door.classifyLine(&c, catalogue, op.Command)
+		s.door.classifyLine(&c, catalogue.Classify(op.Command), op.Command)
+	case "ssh.line":
+		catalogue, err := s.door.currentCatalogue()
+		if err != nil {
+			return c, err
+		}
+		shell := command.Shell{Dir: op.Dir, Aliases: op.Aliases, Functions: op.Functions}
+		s.door.classifyLine(&c, catalogue.ClassifyIn(shell, op.Command), op.Command)
+		c.action.Needs = once(c.action.Needs, op.Once)
 	case "ssh.shell":
 		c.action.Needs = []policy.Need{{Right: policy.Execute, Resource: "shell"}}
 		c.label = LabelRecorded
+		if op.Gated {
+			c.action.Needs[0].Right, c.label = policy.Read, LabelParsed
+		}
 	case "sftp.open", "sftp.stat", "sftp.realpath", "sftp.readlink", "sftp.list", "sftp.setstat", "sftp.mkdir", "sftp.remove",
 		"sftp.rmdir", "sftp.rename", "sftp.symlink", "sftp.hardlink":
 		c.action.Needs = op.fileNeeds()

@@ -22,6 +22,7 @@ operations := {
 	"ssh.connect": "ssh",
 	"ssh.exec": "ssh",
 	"ssh.shell": "ssh",
+	"ssh.line": "ssh",
 	"sftp.open": "ssh",
 	"sftp.stat": "ssh",
 	"sftp.realpath": "ssh",
