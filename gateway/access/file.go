@@ -9,6 +9,12 @@ import (
 	"github.com/sekisho/sekisho/recorder"
 )
 
+// Incomplete says whether an interactive shell that is given these lines waits for more before it runs any of them.
+func Incomplete(lines string) bool { return command.Incomplete(lines) }
+
+// Masked is a command line as it may be put on record.
+func Masked(line string) string { return command.Mask(line) }
+
 // once binds what only a line's hash stands for to one entering of the line: a variable of the shell may have changed since.
 func once(needs []policy.Need, entering string) []policy.Need {
 	bound := slices.Clone(needs)

@@ -21,8 +21,13 @@ const (
 	maxResource = 4 << 10  // bytes of what an act on the gateway is about
 )
 
-// classifyLine puts the rights that a command line needs into c.
-func (d *Door) classifyLine(c *classified, res command.Result, line string) {
+// classifyLine turns a command line into the rights it needs.
+func (d *Door) classifyLine(c *classified, catalogue *command.Catalogue, line string) {
+	d.take(c, catalogue.Classify(line), line)
+}
+
+// take puts what a line was found to need into c.
+func (d *Door) take(c *classified, res command.Result, line string) {
 	hash := d.hash(line)
 	c.line = legible(command.Mask(line), len(line)+1)
 	c.label, c.why = LabelParsed, res.Why

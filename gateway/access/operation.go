@@ -154,14 +154,14 @@ func (s *Session) classify(op Operation) (classified, error) {
 		if err != nil {
 			return c, err
 		}
-		s.door.classifyLine(&c, catalogue.Classify(op.Command), op.Command)
+		s.door.classifyLine(&c, catalogue, op.Command)
 	case "ssh.line":
 		catalogue, err := s.door.currentCatalogue()
 		if err != nil {
 			return c, err
 		}
 		shell := command.Shell{Dir: op.Dir, Aliases: op.Aliases, Functions: op.Functions}
-		s.door.classifyLine(&c, catalogue.ClassifyIn(shell, op.Command), op.Command)
+		s.door.take(&c, catalogue.ClassifyIn(shell, op.Command), op.Command)
 		c.action.Needs = once(c.action.Needs, op.Once)
 	case "ssh.shell":
 		c.action.Needs = []policy.Need{{Right: policy.Execute, Resource: "shell"}}

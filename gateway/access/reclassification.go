@@ -21,6 +21,9 @@ func (d *Door) Reclassify(rev *policy.Revision) (func(in *policy.Input) (action 
 	}
 	return func(in *policy.Input) (policy.Action, bool, bool) {
 		action := in.Action
+		if action.Operation == "ssh.line" {
+			return action, false, false // what it meant depended on its shell
+		}
 		if action.Operation != "ssh.exec" {
 			return action, false, true
 		}

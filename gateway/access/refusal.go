@@ -15,6 +15,7 @@ type Refusal struct {
 	Needs    []policy.NeedEffect
 	Decision string // d-…
 	Request  string // r-…, "" unless a request waits for an approver
+	Waits    bool   // what was asked waits for the answer by itself
 }
 
 func (r *Refusal) Error() string {
@@ -48,8 +49,13 @@ func (r *Refusal) Message(lang string) string {
 	}
 	if r.Request != "" {
 		fmt.Fprintf(&b, "\n  %s: %s", word(lang, "request", "申請"), r.Request)
-		fmt.Fprintf(&b, "\n  %s", word(lang, "Waiting for an approver; run it again once it is approved.",
-			"承認待ちです。承認されたらもう一度実行してください。"))
+		next := word(lang, "Waiting for an approver; run it again once it is approved.",
+			"承認待ちです。承認されたらもう一度実行してください。")
+		if r.Waits {
+			next = word(lang, "Waiting for an approver; it goes on once it is approved. Ctrl-C cancels.",
+				"承認待ちです。承認されると続行します。Ctrl-C で取り消せます。")
+		}
+		fmt.Fprintf(&b, "\n  %s", next)
 	}
 	if r.Decision != "" {
 		fmt.Fprintf(&b, "\n  %s: %s", word(lang, "decision", "判定"), r.Decision)

@@ -1,9 +1,9 @@
 package sshproxy
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"sync"
 	"time"
 
@@ -49,6 +49,9 @@ type channel struct {
 	drained  chan struct{}  // closed when everything a started program wrote has been passed on
 
 	inputEnded chan struct{} // closed when the client writes nothing more
+	waiting    func()        // stops waiting for an approval; nil when nothing does
+	launches   sync.WaitGroup
+	keys       io.Reader // what the person types
 
 	stderr  stderrLock
 	exit    *exit // how the program ended; of listen
@@ -57,7 +60,7 @@ type channel struct {
 
 func newChannel(c *connection, l *link, client, upstream ssh.Channel) *channel {
 	return &channel{conn: c, link: l, session: l.session, number: c.numbers.Add(1), client: client, upstream: upstream,
-		variables: make(map[string]string), drained: make(chan struct{}), inputEnded: make(chan struct{})}
+		variables: make(map[string]string), drained: make(chan struct{}), inputEnded: make(chan struct{}), keys: client}
 }
 
 // run carries the channel until the client has closed it.
@@ -70,7 +73,11 @@ func (ch *channel) run(requests, answers <-chan *ssh.Request) {
 	for req := range requests {
 		ch.request(req)
 	}
+	if ch.waiting != nil {
+		ch.waiting()
+	}
 	ch.upstream.Close()
+	ch.launches.Wait()
 	listening.Wait()
 	ch.pumps.Wait()
 	ch.input.Wait()
@@ -202,7 +209,7 @@ func (ch *channel) exec(req *ssh.Request) {
 	case ch.taken():
 		reply(req, false)
 	case !ok:
-		ch.refuse(req, noticeLine.text())
+		ch.refuse(answering(req), noticeLine.text())
 	case transfers(line):
 		ch.startCopy(req, line)
 	default:
@@ -228,65 +235,40 @@ func (ch *channel) refuseStart(req *ssh.Request, operation, what string, say not
 	if err := ch.session.Event(ch.conn.ctx, recorder.ClassCommand, "command.refused", recorder.Refused, detail); err != nil {
 		ch.conn.proxy.cfg.Log.Error("a refusal is not on record", zap.String("session", ch.session.ID()), zap.Error(err))
 	}
-	ch.refuse(req, say.text())
+	ch.refuse(answering(req), say.text())
 }
 
-// start asks the door and, with its grant, lets the target start the shell or command.
+// start asks the door and, with its grant, lets the target start the shell or command. What needs an approval waits for it
+// where a person looks at a terminal.
 func (ch *channel) start(req *ssh.Request, op access.Operation) {
 	if ch.taken() {
 		reply(req, false)
 		return
 	}
-	if op.Kind == "ssh.shell" && len(req.Payload) != 0 {
-		reply(req, false)
+	l := &launch{channel: ch, op: op, request: req.Type, payload: req.Payload, carry: ch.carry,
+		answer: answering(req)}
+	if op.Kind == "ssh.shell" {
+		if len(req.Payload) != 0 {
+			reply(req, false)
+			return
+		}
+		l.gate()
+	}
+	l.op.Channel, l.op.Terminal = ch.number, ch.hasTerminal()
+	grant, err := ch.session.Authorize(ch.conn.ctx, l.op)
+	if refusal, ok := waitable(err); ok && l.op.Terminal {
+		l.wait(refusal)
 		return
 	}
-	op.Channel, op.Terminal = ch.number, ch.hasTerminal()
-	grant, err := ch.session.Authorize(ch.conn.ctx, op)
-	if err != nil {
-		ch.refuse(req, ch.refusalOf(err))
-		return
-	}
-	if err := ch.record(recorder.KindStart, ch.startEntry(op, grant)); err != nil {
-		grant.End(recorder.Failed, map[string]any{"reason": "not recorded"})
-		ch.refuse(req, ch.refusalOf(err))
-		return
-	}
-	if ch.launch(req, grant) {
-		return
-	}
-	ch.settle(recorder.Failed, map[string]any{"reason": "the target did not start it"})
-	if cause := context.Cause(ch.session.Context()); cause != nil {
-		// The session ended while the target was being asked: that is why, and ssh's own words would not say it.
-		ch.refuse(req, ch.refusalOf(cause))
-		return
-	}
-	ch.replying.Lock()
-	defer ch.replying.Unlock()
-	reply(req, false)
-}
-
-// launch has the target start what was granted and, when it does, tells the client so and lets the bytes flow.
-func (ch *channel) launch(req *ssh.Request, grant *access.Grant) bool {
-	ch.replying.Lock()
-	defer ch.replying.Unlock()
-	ch.grant, ch.asked = grant, true
-	ok, err := ch.ask(req.Type, true, req.Payload)
-	if !ok || err != nil {
-		return false
-	}
-	reply(req, true)
-	ch.started = true
-	ch.carry()
-	return true
+	l.begin(grant, err)
 }
 
 // startEntry says in the recording what begins; the door has masked the line.
-func (ch *channel) startEntry(op access.Operation, grant *access.Grant) []byte {
+func (ch *channel) startEntry(op access.Operation, grant *access.Grant, t terminal) []byte {
 	entry := recorder.Operation{Kind: op.Kind, Command: grant.Line(), Terminal: op.Terminal, Enforced: grant.Label(),
 		Decision: grant.Decision().ID, Env: ch.variables}
 	if op.Terminal {
-		entry.Term, entry.Size = ch.terminal.Term, ch.terminal.window().String()
+		entry.Term, entry.Size = t.Term, t.window().String()
 	}
 	data, err := json.Marshal(entry)
 	if err != nil {
@@ -302,6 +284,9 @@ func (ch *channel) refusalOf(err error) string {
 	}
 	if ended, ok := errors.AsType[*access.Ended](err); ok {
 		return endedNotice(ended).text()
+	}
+	if said, ok := errors.AsType[told](err); ok {
+		return said.notice.text()
 	}
 	ch.conn.proxy.cfg.Log.Error("an operation could not be decided", zap.String("session", ch.session.ID()), zap.Error(err))
 	return noticeTrouble.text()

@@ -144,9 +144,9 @@ func (ch *channel) close(text string, last func()) {
 }
 
 // refuse answers a request to start something: the reason on stderr, exit status 126. Nothing has reached the target.
-func (ch *channel) refuse(req *ssh.Request, text string) {
+func (ch *channel) refuse(answer func(ok bool), text string) {
 	ch.replying.Lock()
-	reply(req, true)
+	answer(true)
 	ch.replying.Unlock()
 	ch.close(text, func() {
 		ch.client.SendRequest("exit-status", false, ssh.Marshal(exitStatus{refusedStatus}))
@@ -154,3 +154,6 @@ func (ch *channel) refuse(req *ssh.Request, text string) {
 	})
 	ch.upstream.Close()
 }
+
+// answering answers a request.
+func answering(req *ssh.Request) func(ok bool) { return func(ok bool) { reply(req, ok) } }

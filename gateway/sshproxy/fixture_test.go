@@ -135,7 +135,7 @@ func (g *gateway) openDoor(s setup) {
 	d := realSSHD(t)
 	targets := append(s.targets,
 		fmt.Sprintf("db1: {ssh: {address: %q, host_key: %q}, logins: [%s], opaque: execute}", d.addr, d.fingerprint, d.login),
-		fmt.Sprintf("strict: {ssh: {address: %q, host_key: %q}, logins: [%s]}", d.addr, d.fingerprint, d.login),
+		fmt.Sprintf("strict: {ssh: {address: %q, host_key: %q}, logins: [%s, ops]}", d.addr, d.fingerprint, d.login),
 		fmt.Sprintf("theirs: {ssh: {address: %q, host_key: %q}, logins: [%s]}", d.addr, d.fingerprint, d.login))
 	var names []string
 	for _, target := range targets {

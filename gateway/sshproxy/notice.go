@@ -55,8 +55,11 @@ var (
 		"対象を LOGIN+TARGET@gateway の形で指定してください（例: app+db1@gateway）"}
 	noticeLine = notice{"this command line is too long, not UTF-8 or has a NUL in it, so it cannot be decided or recorded",
 		"このコマンド行は長すぎるか、UTF-8 でないか、NUL を含むため、判定も記録もできません"}
-	noticeTooMany   = notice{"you have too many connections open; close some", "接続数が上限に達しています。不要な接続を閉じてください"}
-	noticeEndpoints = notice{"this connection already forwards to too many targets; open another one",
+	noticeTooMany    = notice{"you have too many connections open; close some", "接続数が上限に達しています。不要な接続を閉じてください"}
+	noticeWithdrawn  = notice{"the request was withdrawn", "申請を取り消しました"}
+	noticeDenied     = notice{"the request was denied", "申請は却下されました"}
+	noticeUnanswered = notice{"nobody answered the request in time", "期限までに回答がありませんでした"}
+	noticeEndpoints  = notice{"this connection already forwards to too many targets; open another one",
 		"転送先の対象が多すぎます。別の接続を開いてください"}
 	noticeOver = notice{"this connection is closing; connect again", "この接続は終了します。再接続してください"}
 )

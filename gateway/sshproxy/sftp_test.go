@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/identity"
 	"github.com/sekisho/sekisho/recorder"
 )
@@ -38,7 +39,7 @@ func (g *gateway) sayYes(id string) {
 	g.t.Helper()
 	mika := identity.Principal{Person: "mika", Vendor: "@staff", Serial: "1", NotAfter: g.clock.Now().Add(time.Hour),
 		MFA: identity.MFA{Method: "webauthn", At: g.clock.Now(), UV: true}, Source: netip.MustParseAddrPort("127.0.0.1:1")}
-	_, err := g.door.Approve(g.t.Context(), mika, id, 30, "for the test")
+	_, err := g.door.Approve(g.t.Context(), mika, id, access.Consent{Minutes: 30, Reason: "for the test"})
 	must(g.t, err)
 }
 

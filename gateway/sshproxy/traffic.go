@@ -20,7 +20,7 @@ type stderrLock struct{ sync.Mutex }
 func (ch *channel) carry() {
 	ch.greet()
 	ch.move(func() { ch.pass(ch.upstream, recorder.KindOutput, ch.client) },
-		func() { ch.pass(ch.client, recorder.KindInput, ch.upstream) })
+		func() { ch.pass(ch.keys, recorder.KindInput, ch.upstream) })
 }
 
 // greet says what the target said before its login and what this connection asked for in vain; replying is held.

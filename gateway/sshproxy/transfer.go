@@ -33,7 +33,7 @@ func (ch *channel) startTransfer(req *ssh.Request) {
 		panic(err) // strings always marshal
 	}
 	if err := ch.record(recorder.KindStart, entry); err != nil {
-		ch.refuse(req, ch.refusalOf(err))
+		ch.refuse(answering(req), ch.refusalOf(err))
 		return
 	}
 	ch.replying.Lock()
@@ -124,7 +124,7 @@ func (ch *channel) startCopy(req *ssh.Request, line string) {
 	}
 	if err := ch.record(recorder.KindStart, entry); err != nil {
 		resolver.Close()
-		ch.refuse(req, ch.refusalOf(err))
+		ch.refuse(answering(req), ch.refusalOf(err))
 		return
 	}
 	t := &transfer{channel: ch, explained: make(map[string]bool)}

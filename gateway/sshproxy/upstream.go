@@ -23,6 +23,9 @@ type link struct {
 	client  ssh.Conn
 	down    context.Context // ends when the transport to the target does
 
+	shellOnce sync.Once
+	shell     string // of the account
+
 	mu     sync.Mutex // guards the field below
 	banner string     // what the target said before the login; not yet shown
 }

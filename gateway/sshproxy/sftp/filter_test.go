@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"path"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -209,7 +210,7 @@ func TestTheDoorIsAskedAboutWhatThePathReallyIs(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			d := &door{}
 			_, seen := converse(t, d, c.request)
-			if len(d.asks) != 1 || d.asks[0] != c.want {
+			if len(d.asks) != 1 || !reflect.DeepEqual(d.asks[0], c.want) {
 				t.Errorf("the door was asked %+v, want %+v", d.asks, c.want)
 			}
 			if last := seen[len(seen)-1]; last.path != c.fromSent {

@@ -24,6 +24,7 @@ const holdFor = 100 * time.Millisecond
 // Line is what the shell is about to run.
 type Line struct {
 	Text      string            // history expanded; several lines when a command goes over several
+	Dir       string            // the folder the shell was in at its last prompt, "" when it did not say
 	Aliases   map[string]string // of the shell at this moment
 	Functions map[string]bool
 }
@@ -79,6 +80,7 @@ type Gate struct {
 	cancel    context.CancelFunc // of the decision under way
 	aliases   map[string]string
 	functions map[string]bool
+	dir       string
 	before    string // lines of a command that is not complete
 	interrupt bool   // an answer of no has to leave a command that is not complete
 	say       string // at the next prompt
@@ -147,7 +149,7 @@ func (g *Gate) mark(kind byte, value []byte) error {
 
 // ask has a line decided.
 func (g *Gate) ask(text string) {
-	line := Line{Text: g.before + text, Aliases: g.aliases, Functions: g.functions}
+	line := Line{Text: g.before + text, Dir: g.dir, Aliases: g.aliases, Functions: g.functions}
 	g.aliases, g.functions = map[string]string{}, map[string]bool{}
 	g.stopHolding()
 	if g.state == asking || g.closed {
@@ -227,7 +229,7 @@ func (g *Gate) prompt(status int, cwd string) {
 		return // somebody made that up: the shell is waiting
 	}
 	g.end(status, cwd)
-	g.before = ""
+	g.dir, g.before = cwd, ""
 	if g.say != "" {
 		g.cfg.Notify(g.say)
 		g.say = ""
