@@ -44,7 +44,7 @@ func (t *Target) serveChannel(conn *ssh.ServerConn, nc ssh.NewChannel) {
 		if r.WantReply {
 			r.Reply(ok, nil)
 		}
-		if ok && (r.Type == "shell" || r.Type == "exec") {
+		if ok && (r.Type == "shell" || r.Type == "exec" || r.Type == "subsystem") {
 			s.proc.attach(ch)
 		}
 	}
@@ -63,11 +63,19 @@ func (s *session) request(r *ssh.Request) bool {
 	case "env":
 		err = s.setEnv(r.Payload)
 	case "shell":
-		err = s.start(nil)
+		err = s.start(false, nil)
+	case "subsystem":
+		var m struct{ Name string }
+		if err = ssh.Unmarshal(r.Payload, &m); err == nil && m.Name != "sftp" {
+			err = errors.New("no such subsystem")
+		}
+		if err == nil {
+			err = s.start(true, nil)
+		}
 	case "exec":
 		var m struct{ Command string }
 		if err = ssh.Unmarshal(r.Payload, &m); err == nil {
-			err = s.start(&m.Command)
+			err = s.start(false, &m.Command)
 		}
 	case "window-change":
 		var m windowSize
@@ -123,7 +131,7 @@ func (s *session) setEnv(payload []byte) error {
 	return nil
 }
 
-func (s *session) start(line *string) error {
+func (s *session) start(files bool, line *string) error {
 	if s.proc != nil {
 		return errors.New("a session runs one program")
 	}
@@ -138,7 +146,7 @@ func (s *session) start(line *string) error {
 	if s.term != nil {
 		env = append(env, "TERM="+s.term.name)
 	}
-	cmd, err := s.target.command(line, env)
+	cmd, err := s.target.command(files, line, env)
 	if err != nil {
 		return err
 	}

@@ -30,12 +30,16 @@ type shellStart struct {
 	Readable []string `json:"readable"` // besides Home, which is writable
 	Confine  bool     `json:"confine"`
 	Argv     []string `json:"argv"` // Argv[0] is a path
+	Self     bool     `json:"self"` // Argv[0] is this program
 	Name     string   `json:"name"` // becomes the program's own argv[0]
 }
 
 // ShellMain must be the first call of main. In the copy of the program that a Target starts for a shell it confines
 // itself with Landlock, becomes the shell and never returns; everywhere else it only notes that it was called.
 func ShellMain() {
+	if len(os.Args) == 2 && os.Args[1] == filesArg {
+		serveFiles()
+	}
 	if len(os.Args) != 3 || os.Args[1] != shellArg {
 		shellReady.Store(true)
 		return
@@ -57,6 +61,13 @@ func becomeShell(spec string) error {
 	if err := os.Chdir(s.Home); err != nil {
 		return err
 	}
+	if s.Self {
+		self, err := os.Readlink("/proc/self/exe")
+		if err != nil {
+			return err
+		}
+		s.Argv[0], s.Readable = self, append(s.Readable, self)
+	}
 	if s.Confine {
 		if err := confine(s.Home, s.Readable); err != nil {
 			return fmt.Errorf("%w: %w", errConfine, err)
@@ -66,11 +77,13 @@ func becomeShell(spec string) error {
 	return fmt.Errorf("starting %s: %w", s.Argv[0], syscall.Exec(s.Argv[0], argv, os.Environ()))
 }
 
-// command is the process of a session: a shell when line is empty, otherwise sh -c line.
-func (t *Target) command(line *string, env []string) (*exec.Cmd, error) {
+// command is the process of a session: the SFTP server, a shell when line is nil, otherwise sh -c line.
+func (t *Target) command(files bool, line *string, env []string) (*exec.Cmd, error) {
 	shell := t.sandbox.shell()
 	start := shellStart{Home: t.cfg.Dir, Readable: t.sandbox.readable, Confine: t.sandbox.missing() == ""}
 	switch {
+	case files:
+		start.Argv, start.Self = []string{"", filesArg}, true
 	case line != nil:
 		start.Argv = []string{"/bin/sh", "-c", *line}
 	case filepath.Base(shell) == "bash":
@@ -79,7 +92,9 @@ func (t *Target) command(line *string, env []string) (*exec.Cmd, error) {
 	default:
 		start.Argv = []string{shell}
 	}
-	start.Name = filepath.Base(start.Argv[0])
+	if start.Name = filepath.Base(start.Argv[0]); files {
+		start.Name = "sftp-server"
+	}
 	spec, err := json.Marshal(start)
 	if err != nil {
 		return nil, err
