@@ -186,7 +186,7 @@ func TestAnAdminReadsThePolicyInChromium(t *testing.T) {
 		chromedp.WaitVisible(chromedp.CSS("p.say")))
 	b.wantLabelled()
 	b.shootBoth("simulation")
-	if body := b.body(); !strings.Contains(body, "would be others") || !strings.Contains(body, "bin/report") {
+	if body := b.body(); !strings.Contains(body, "Would change: 1, in sessions: 1") || !strings.Contains(body, "bin/report") {
 		t.Errorf("the simulation does not say what would change:\n%s", body)
 	}
 	b.do(chromedp.Navigate(g.url(consoleHost)+"/policy/3"), chromedp.SendKeys(chromedp.ID("reason"), "keep it"),

@@ -457,7 +457,7 @@ var words = map[string]text{
 	"simulation.lead":      {"Makes the decisions of the past again under this revision. Nothing changes.", "過去の判定をこの版でやり直します。実際の動作は変わりません。"},
 	"simulation.start":     {"Simulate", "シミュレーション"},
 	"simulation.compared":  {"compared with revision %d, in force now", "現在の第 %d 版との比較"},
-	"simulation.sum":       {"%d decisions made again; %d would be others, in %d sessions.", "%d 件を再判定し、%d 件が変わります（%d セッション）。"},
+	"simulation.sum":       {"Decisions made again: %d. Would change: %d, in sessions: %d.", "%d 件を再判定し、%d 件が変わります（%d セッション）。"},
 	"simulation.change":    {"Change", "変化"},
 	"simulation.count":     {"Count", "件数"},
 	"simulation.people":    {"%d people", "%d 名"},
