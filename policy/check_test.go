@@ -202,10 +202,10 @@ func TestCheckReadsTheTables(t *testing.T) {
 			"8:91: warning never: contractors never get admin"},
 		{"a window that no vendor has", "windows.yaml",
 			map[string]string{"windows.yaml": more(t, "windows.yaml", `night: {zone: Asia/Tokyo, days: [sat], from: "22:00", to: "02:00"}`)},
-			"13:8: warning window: no vendor has the window night"},
+			"23:8: warning window: no vendor has the window night"},
 		{"a window whose nights are over", "windows.yaml",
 			map[string]string{"windows.yaml": more(t, "windows.yaml", `always-then: {zone: Asia/Tokyo, dates: [2025-01-10], from: "22:00", to: "23:00"}`)},
-			"13:14: warning window: the window always-then does not open within the next two years"},
+			"23:14: warning window: the window always-then does not open within the next two years"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			list := findings(check(t, tc.files, known), tc.file)

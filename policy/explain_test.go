@@ -70,8 +70,8 @@ func TestARefusalNamesTheRuleItsPlaceAndWhatItRead(t *testing.T) {
 	if got := remedies(e); !slices.Equal(got, []string{"window"}) {
 		t.Errorf("remedies %v", got)
 	}
-	// Monday is a working day: the 23rd of November 2026 is a holiday that the shipped window does not know.
-	if r := e.Remedies[0]; r.Table != "C-2" || !strings.Contains(r.EN, "2026-11-23 09:00 JST") || !strings.Contains(r.JA, "2026-11-23 09:00 JST") {
+	// Monday, the 23rd of November 2026, is a holiday (勤労感謝の日).
+	if r := e.Remedies[0]; r.Table != "C-2" || !strings.Contains(r.EN, "2026-11-24 09:00 JST") || !strings.Contains(r.JA, "2026-11-24 09:00 JST") {
 		t.Errorf("%+v", r)
 	}
 }

@@ -190,6 +190,7 @@ func (f *folder) data() (map[string]any, error) {
 	if err := DecodeYAML(windowsFile, f.tables[windowsFile], &windows); err != nil {
 		return nil, err
 	}
+	delete(windows, calendarsKey)
 	data["windows"] = windows
 	return data, nil
 }

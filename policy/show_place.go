@@ -34,7 +34,9 @@ func readPlaces(files map[string][]byte) (*places, error) {
 	if err := DecodeYAML(matrixFile, files[matrixFile], &p.matrix); err != nil {
 		return nil, err
 	}
-	return p, DecodeYAML(windowsFile, files[windowsFile], &p.windows)
+	err := DecodeYAML(windowsFile, files[windowsFile], &p.windows)
+	delete(p.windows, calendarsKey)
+	return p, err
 }
 
 // path is the path pattern of the i-th override, "" when it holds for all.

@@ -143,7 +143,7 @@ func TestShowReadsWindows(t *testing.T) {
 	v.Windows = []string{"office-hours", "full-moon"}
 	s := show(t, load(t, nil), v)
 	if len(s.Windows) != 2 || !s.Windows[0].Known || s.Windows[1].Known ||
-		s.Windows[0].Text != "mon tue wed thu fri 09:00–18:00 Asia/Tokyo" || s.Windows[0].Place.Line != 10 {
+		s.Windows[0].Text != "mon tue wed thu fri 09:00–18:00 Asia/Tokyo except jp-holidays" || s.Windows[0].Place.Line != 20 {
 		t.Errorf("%+v", s.Windows)
 	}
 }

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"time"
 	_ "time/tzdata" // windows name zones, and a small machine may have no zone files
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 )
 
 // windowsFile is the name of the table of windows in a policy folder.
@@ -18,12 +21,14 @@ const windowHorizon = 8 * 24 * time.Hour
 
 var windowName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
-// window is a repeating span of working time (C-2).
+// window is a repeating span of working time (C-2). One that crosses midnight belongs to the day on which it opens.
 type window struct {
-	zone     *time.Location
-	days     [7]bool // by time.Weekday
-	dates    map[date]bool
-	from, to minutes // to is above from; above 24:00 it closes on the next day
+	zone      *time.Location
+	days      [7]bool // by time.Weekday
+	dates     map[date]bool
+	calendars []calendar // it opens on their days, too
+	except    []calendar // it never opens on their days
+	from, to  minutes    // to is above from; above 24:00 it closes on the next day
 }
 
 // minutes counts from midnight on the wall clock.
@@ -43,29 +48,61 @@ type span struct{ opens, closes time.Time }
 
 // windowSpec is a window as windows.yaml writes it.
 type windowSpec struct {
-	Zone   Located[string]   `yaml:"zone"`
-	Days   []Located[string] `yaml:"days"`
-	Dates  []Located[string] `yaml:"dates"`
-	From   Located[string]   `yaml:"from"`
-	To     Located[string]   `yaml:"to"`
-	Except []Located[string] `yaml:"except"`
+	Zone      Located[string]   `yaml:"zone"`
+	Days      []Located[string] `yaml:"days"`
+	Dates     []Located[string] `yaml:"dates"`
+	Calendars []Located[string] `yaml:"calendars"`
+	From      Located[string]   `yaml:"from"`
+	To        Located[string]   `yaml:"to"`
+	Except    []Located[string] `yaml:"except"`
+}
+
+// windowsSpec is windows.yaml: windows by name, and the calendars under their key.
+type windowsSpec struct {
+	windows   map[string]Located[windowSpec]
+	calendars map[string]Located[calendarSpec]
+}
+
+// UnmarshalYAML tells the calendars from the windows.
+func (s *windowsSpec) UnmarshalYAML(node ast.Node) error {
+	nodes := map[string]ast.Node{}
+	if err := yaml.NodeToValue(node, &nodes, yaml.Strict()); err != nil {
+		return err
+	}
+	s.windows = map[string]Located[windowSpec]{}
+	for _, name := range slices.Sorted(maps.Keys(nodes)) {
+		node := nodes[name]
+		if name == calendarsKey {
+			if err := yaml.NodeToValue(node, &s.calendars, yaml.Strict()); err != nil {
+				return err
+			}
+			continue
+		}
+		var spec Located[windowSpec]
+		if err := spec.UnmarshalYAML(node); err != nil {
+			return err
+		}
+		s.windows[name] = spec
+	}
+	return nil
 }
 
 // parseWindows reads windows.yaml. All mistakes are reported at once, each with its place.
 func parseWindows(data []byte) (map[string]*window, error) {
-	specs := map[string]Located[windowSpec]{}
+	var specs windowsSpec
 	if err := DecodeYAML(windowsFile, data, &specs); err != nil {
 		return nil, err
 	}
-	windows := make(map[string]*window, len(specs))
-	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(specs)) {
-		spec := specs[name]
+	calendars, err := newCalendars(specs.calendars)
+	errs := []error{err}
+	windows := make(map[string]*window, len(specs.windows))
+	for _, name := range slices.Sorted(maps.Keys(specs.windows)) {
+		spec := specs.windows[name]
 		if !windowName.MatchString(name) {
 			errs = append(errs, spec.Errorf(windowsFile, "window %q: a name is lower-case letters, digits and hyphens", name))
 			continue
 		}
-		w, err := newWindow(name, spec)
+		w, err := newWindow(name, spec, calendars)
 		errs = append(errs, err)
 		windows[name] = w
 	}
@@ -76,7 +113,7 @@ func parseWindows(data []byte) (map[string]*window, error) {
 }
 
 // newWindow checks one window; one that would never open is an error.
-func newWindow(name string, spec Located[windowSpec]) (*window, error) {
+func newWindow(name string, spec Located[windowSpec], calendars map[string]calendar) (*window, error) {
 	s, w := spec.Value, &window{dates: map[date]bool{}}
 	var errs []error
 	fail := func(at Located[string], format string, args ...any) {
@@ -88,15 +125,31 @@ func newWindow(name string, spec Located[windowSpec]) (*window, error) {
 
 	w.zone = readZone(s.Zone, fail)
 	w.readDays(s.Days, fail)
+	w.calendars = readCalendars("calendars", s.Calendars, calendars, fail)
+	w.except = readCalendars("except", s.Except, calendars, fail)
 	w.readDates(s.Dates, fail)
-	if len(s.Days) == 0 && len(s.Dates) == 0 {
-		fail(Located[string]{}, "never opens: give days or dates")
+	if len(s.Days) == 0 && len(s.Dates) == 0 && len(s.Calendars) == 0 {
+		fail(Located[string]{}, "never opens: give days, dates or calendars")
 	}
 	w.readHours(s.From, s.To, fail)
-	for _, except := range s.Except {
-		fail(except, "unknown calendar %q in except", except.Value)
-	}
 	return w, errors.Join(errs...)
+}
+
+// readCalendars finds the calendars that a key of a window names.
+func readCalendars(key string, names []Located[string], calendars map[string]calendar, fail failFunc) []calendar {
+	var list []calendar
+	for _, name := range names {
+		c, known := calendars[name.Value]
+		switch {
+		case !known:
+			fail(name, "unknown calendar %q in %s: want jp-holidays or one of yours under calendars", name.Value, key)
+		case slices.Contains(list, c):
+			fail(name, "%s is there twice", name.Value)
+		default:
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 type failFunc func(at Located[string], format string, args ...any)
@@ -140,8 +193,11 @@ func (w *window) readDates(dates []Located[string], fail failFunc) {
 			continue
 		}
 		day := dateOf(t)
-		if w.dates[day] {
+		switch {
+		case w.dates[day]:
 			fail(d, "%s is there twice", d.Value)
+		case inAny(w.except, day):
+			fail(d, "%s is also a day of a calendar in except, so it never opens then", d.Value)
 		}
 		w.dates[day] = true
 	}
@@ -207,7 +263,7 @@ func (w *window) spans(t time.Time) []span {
 	last := dateOf(local.Add(windowHorizon)).add(1)
 	var spans []span
 	for ; !last.before(day); day = day.add(1) {
-		if !w.days[day.weekday()] && !w.dates[day] {
+		if !w.opensOn(day) {
 			continue
 		}
 		s := span{opens: day.at(w.from, w.zone), closes: day.at(w.to, w.zone)}
@@ -216,6 +272,15 @@ func (w *window) spans(t time.Time) []span {
 		}
 	}
 	return spans
+}
+
+// opensOn says whether the window opens on a day.
+func (w *window) opensOn(d date) bool {
+	return (w.days[d.weekday()] || w.dates[d] || inAny(w.calendars, d)) && !inAny(w.except, d)
+}
+
+func inAny(calendars []calendar, d date) bool {
+	return slices.ContainsFunc(calendars, func(c calendar) bool { return c.has(d) })
 }
 
 func dateOf(t time.Time) date {

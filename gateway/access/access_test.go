@@ -30,7 +30,7 @@ import (
 )
 
 // monday is inside the shipped office-hours (Asia/Tokyo, 09:00–18:00).
-var monday = time.Date(2026, 11, 23, 10, 0, 0, 0, tokyo)
+var monday = time.Date(2026, 11, 30, 10, 0, 0, 0, tokyo)
 
 var tokyo = time.FixedZone("JST", 9*60*60)
 

@@ -292,7 +292,7 @@ func TestARevokedLeaseIsOnRecordWithItsReason(t *testing.T) {
 	wantErr(t, o.door.RevokeLease(t.Context(), o.as("mika"), leases[0].ID, "again"), access.ErrNotFound)
 	events := o.told("gateway.lease.revoked")
 	if len(events) != 1 || events[0].Person != "nao" || events[0].Detail["reason"] != "wrong branch" || events[0].Detail["for"] != "ken" ||
-		events[0].Detail["before"].(map[string]any)["until"] != "2026-11-23T01:30:00Z" || events[0].Detail["after"].(map[string]any)["until"] != "2026-11-23T01:00:00Z" {
+		events[0].Detail["before"].(map[string]any)["until"] != "2026-11-30T01:30:00Z" || events[0].Detail["after"].(map[string]any)["until"] != "2026-11-30T01:00:00Z" {
 		t.Errorf("on record: %+v", events)
 	}
 }
