@@ -82,14 +82,32 @@ func (d *Decision) apply(p *plan, in *Input, e *ends) {
 
 // raised is the effect of a need after leases.
 func raised(effect Effect, n *Need, in *Input, e *ends) NeedEffect {
-	if effect == Approval {
-		if l, ok := raise(in.Leases, in.Person.ID, in.Target.Name, *n, e.now); ok {
-			e.over(l.Until)
-			return NeedEffect{Need: *n, Effect: Allow, Lease: l.ID}
-		}
-		e.begins(in.Leases)
+	if effect != Approval {
+		return NeedEffect{Need: *n, Effect: effect}
 	}
-	return NeedEffect{Need: *n, Effect: effect}
+	e.begins(in, n)
+	l, ok := raise(in.Leases, in.Person.ID, in.Target.Name, *n, e.now)
+	if !ok {
+		return NeedEffect{Need: *n, Effect: effect}
+	}
+	e.at(l.Until)
+	e.over(followed(l.Until, n, in))
+	return NeedEffect{Need: *n, Effect: Allow, Lease: l.ID}
+}
+
+// maxFollowed bounds how many leases are followed from one to the next.
+const maxFollowed = 16
+
+// followed is when no lease covers a need any more that one covers until end.
+func followed(end time.Time, n *Need, in *Input) time.Time {
+	for range maxFollowed {
+		l, ok := raise(in.Leases, in.Person.ID, in.Target.Name, *n, end)
+		if !ok {
+			break
+		}
+		end = l.Until
+	}
+	return end
 }
 
 // reasons are those for which need i has this effect.

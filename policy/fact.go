@@ -43,10 +43,13 @@ func (e *ends) over(t time.Time) {
 	}
 }
 
-// begins notes the moments at which leases booked ahead begin.
-func (e *ends) begins(leases []Lease) {
-	for i := range leases {
-		e.at(leases[i].From)
+// begins notes the moments at which leases begin that were booked ahead and cover a need.
+func (e *ends) begins(in *Input, n *Need) {
+	for i := range in.Leases {
+		l := &in.Leases[i]
+		if l.From.After(e.now) && l.From.Before(e.next) && l.Person == in.Person.ID && l.Target == in.Target.Name && MatchLease(*l, *n) {
+			e.at(l.From)
+		}
 	}
 }
 
@@ -115,6 +118,7 @@ func contractFact(c Contract, e *ends) string {
 		return "ended"
 	case e.now.Before(c.From):
 		e.at(c.From)
+		e.at(c.Until) // should it end before it begins
 		return "future"
 	}
 	e.over(c.Until)
