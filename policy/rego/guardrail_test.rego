@@ -136,3 +136,74 @@ test_an_emergency_is_not_for_contractors if {
 	closed := lib_test.but(asked, {"facts": {"window": "closed", "break_glass": "declared"}})
 	not guardrail.allow with input as closed
 }
+
+test_every_operation_of_a_contractor_has_its_kind_of_target if {
+	every operation, kind in {
+		"ssh.connect": "ssh", "ssh.exec": "ssh", "ssh.shell": "ssh",
+		"http.connect": "https", "http.request": "https",
+	} {
+		changed := lib_test.but(asked, {"action": {"operation": operation}, "target": {"kind": kind}})
+		lets_in(changed)
+		every other in {"ssh", "https", "tcp", "gateway", ""} - {kind} {
+			not lets_in(lib_test.but(changed, {"target": {"kind": other}}))
+		}
+	}
+}
+
+lets_in(changed) if guardrail.allow with input as changed
+
+test_staff_never_pass_for_contractors if {
+	not guardrail.allow with input as lib_test.but(asked, {"person": {"staff": true}})
+}
+
+# own_pages is a contractor at the gateway itself.
+own_pages := lib_test.but(asked, {
+	"action": {"protocol": "gateway", "operation": "gateway.self.login"},
+	"target": {"name": "@gateway", "kind": "gateway"},
+	"facts": {"target": "gateway"},
+})
+
+test_own_pages_need_every_control_but_the_hours if {
+	lets_in(own_pages)
+	every lost in [
+		{"auth": {"kind": "machine"}},
+		{"auth": {"mfa": {"method": "totp"}}},
+		{"facts": {"certificate": "expired"}},
+		{"facts": {"mfa": "expired"}},
+		{"facts": {"contract": "ended"}},
+		{"facts": {"network": "outside"}},
+		{"facts": {"target": "unlisted"}},
+		{"facts": {"cut_off": true}},
+		{"action": {"operation": "gateway.selfish.login"}},
+	] {
+		not lets_in(lib_test.but(own_pages, lost))
+	}
+}
+
+test_staff_need_every_control if {
+	at_work := lib_test.employee(["admin"], "gateway.directory.apply")
+	lets_in(at_work)
+	every lost in [
+		{"auth": {"kind": "machine"}},
+		{"auth": {"mfa": {"method": "totp"}}},
+		{"facts": {"certificate": "expired"}},
+		{"facts": {"mfa": "expired"}},
+		{"facts": {"target": "unlisted"}},
+		{"action": {"operation": "ssh.exec"}},
+	] {
+		not lets_in(lib_test.but(at_work, lost))
+	}
+}
+
+test_a_missing_second_factor_is_not_also_of_the_wrong_kind if {
+	changed := lib_test.but(asked, {"facts": {"mfa": "missing"}, "auth": {"mfa": {"method": ""}}})
+	ids == {"mfa-missing"} with input as changed
+}
+
+tables := {reason.id: reason.table | some reason in guardrail.deny}
+
+test_refusals_of_staff_and_of_admin_name_their_tables if {
+	elsewhere := lib_test.but(lib_test.employee(["admin"], "ssh.exec"), {"facts": {"target": "unlisted"}})
+	tables["staff-gateway-only"] == "C-5" with input as elsewhere
+	tables["admin-never"] == "" with input as lib_test.but(asked, {"right": "admin"})
+}

@@ -82,5 +82,8 @@ test_runs_a_program_with_any_arguments if {
 	lib.runs("systemctl restart") with input as but(asked, {"resource": "/bin/systemctl restart app"})
 	not lib.runs("pg_dump") with input as but(asked, {"resource": "pg_dumpall"})
 	not lib.runs("pg_dump") with input as but(asked, {"resource": "echo /usr/bin/pg_dump"})
-	not lib.runs("pg_dump") with input as but(contractor("maintenance", "read"), {"resource": "pg_dump"})
+	every right in ["read", "write", "delete", "admin"] {
+		not lib.runs("pg_dump") with input as but(contractor("maintenance", right), {"resource": "pg_dump"})
+		not lib.runs("pg_dump") with input as but(contractor("maintenance", right), {"resource": "pg_dump shop"})
+	}
 }

@@ -135,3 +135,28 @@ test_two_of_any_role_review_an_emergency if {
 	not may("janitor", "gateway.break-glass.review")
 	may("janitor", "gateway.break-glass.declare")
 }
+
+test_only_a_star_stands_for_more_than_itself if {
+	may("approver", "gateway.request.list")
+	not may("approver", "gateway.request.listing")
+	not may("approver", "gateway.request.list.all")
+}
+
+reasons := {reason.id: reason.table | some reason in staff.deny}
+
+test_each_refusal_says_which_it_is if {
+	every operation in ["gateway.request.approve", "gateway.request.deny"] {
+		asked := lib_test.employee(["approver"], operation)
+		own := lib_test.but(asked, {"target": {"labels": {"requester": "mika", "vendor": "acme"}}})
+		reasons == {"own-request": ""} with input as own
+		same := lib_test.but(asked, {"target": {"labels": {"requester": "hanako", "vendor": "@staff"}}})
+		reasons == {"own-vendor-request": ""} with input as same
+	}
+	reasons == {"emergency-changes-nothing": ""} with input as in_emergency("gateway.policy.apply")
+}
+
+test_one_looks_at_requests_of_ones_own if {
+	asked := lib_test.employee(["approver"], "gateway.request.list")
+	own := lib_test.but(asked, {"target": {"labels": {"requester": "mika", "vendor": "@staff"}}})
+	lib_test.answer(staff) == "allow" with input as own
+}
