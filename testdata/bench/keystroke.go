@@ -12,7 +12,7 @@ import (
 
 // keystrokes types into a remote terminal and waits for each echo, as a person would.
 func keystrokes(s *stage, way string) (sample, error) {
-	return s.account(*keys, func() (time.Duration, error) {
+	return s.account(way, *keys, func() (time.Duration, error) {
 		// cat leaves the echo to the target's terminal; "ready" says that the shell is there.
 		cmd := s.ssh(way, "echo ready; cat", "-tt")
 		terminal, err := pty.Start(cmd)

@@ -1,6 +1,7 @@
-// Command bench measures sekisho beside what a user would pick instead, in one run: direct sshd and OpenSSH ProxyJump. It
-// prints, for each way, connect+exec, one keystroke's echo and a download, as the median of interleaved rounds, with the
-// CPU all processes of that way used (client, jump or gateway, target) first, since machines are noisy.
+// Command bench measures sekisho beside what a user would pick instead, in one run: direct sshd, OpenSSH ProxyJump, and the
+// least that terminates SSH and dials again, a bare proxy on the same library that neither decides nor records. It prints,
+// for each way, connect+exec, one keystroke's echo and a download by a command and by SFTP, as the median of interleaved
+// rounds, with the CPU used first, since machines are noisy, and says which of the targets are met.
 package main
 
 import (
@@ -10,7 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -26,8 +27,11 @@ var (
 )
 
 func main() {
-	flag.Parse()
 	log.SetFlags(0)
+	if len(os.Args) > 1 && os.Args[1] == "bare" {
+		log.Fatal("bare proxy: ", runBare(os.Args[2:]))
+	}
+	flag.Parse()
 	// ssh -J leaves the ssh of its first leg behind; its CPU counts once it is ours to wait for.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		log.Fatal("bench: ", err)
@@ -68,58 +72,81 @@ type operation struct {
 }
 
 func measure(s *stage) error {
+	megabytes := fmt.Sprintf("per %d MiB", *bytesMB)
 	operations := []operation{
 		{"connect+exec", "per command", connectExec},
 		{"keystroke echo", "per key, wall is p50", keystrokes},
-		{"download", fmt.Sprintf("per %d MiB", *bytesMB), download},
+		{"download by a command", megabytes, download},
+		{"download by SFTP", megabytes, downloadSFTP},
 	}
-	fmt.Printf("sekisho bench: %d interleaved rounds, recording on (commit: interval), medians; CPU is user+sys; %s, %s\n\n", *rounds, kex, cipher)
+	fmt.Printf("sekisho bench: %d interleaved rounds, decisions and recording on (commit: interval), medians; CPU is user+sys; %s, %s\n"+
+		"proxy is the CPU of the process between client and target, all that of client and target too; × are medians of each round's ratio\n\n",
+		*rounds, kex, cipher)
+	var reached []string
 	for _, op := range operations {
-		got := map[string][]sample{}
-		for round := range *rounds + 1 {
-			for _, way := range s.ways {
-				one, err := op.run(s, way)
-				if err != nil {
-					return fmt.Errorf("%s over %s: %w", op.name, way, err)
-				}
-				if round > 0 { // the first round warms up
-					got[way] = append(got[way], one)
-				}
+		before := load()
+		got, err := repeat(s, op)
+		if err != nil {
+			return err
+		}
+		print(op, s.ways, got, before)
+		for _, t := range targets {
+			if t.operation == op.name {
+				reached = append(reached, t.judge(got))
 			}
 		}
-		print(op, s.ways, got)
+	}
+	fmt.Println("targets")
+	for _, line := range reached {
+		fmt.Println(" ", line)
 	}
 	return nil
 }
 
-func print(op operation, ways []string, got map[string][]sample) {
+// repeat runs an operation over every way, round after round.
+func repeat(s *stage, op operation) (map[string][]sample, error) {
+	got := map[string][]sample{}
+	for round := range *rounds + 1 {
+		for _, way := range s.ways {
+			one, err := op.run(s, way)
+			if err != nil {
+				return nil, fmt.Errorf("%s over %s: %w", op.name, way, err)
+			}
+			if round > 0 { // the first round warms up
+				got[way] = append(got[way], one)
+			}
+		}
+	}
+	return got, nil
+}
+
+func print(op operation, ways []string, got map[string][]sample, before string) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "%s (%s)\tCPU\tmin–max\tclient\tbetween\ttarget\twall\t× direct\t\n", op.name, op.unit)
-	base := median(got[ways[0]], sample.cpu)
+	fmt.Printf("%s (%s); load average before and after: %s, %s\n", op.name, op.unit, before, load())
+	fmt.Fprintln(w, "\tproxy\tmin–max\tclient\ttarget\tall\twall\tmin–max\tproxy × bare\tall × jump\twall × jump\t")
 	for _, way := range ways {
 		all := got[way]
-		spread := make([]time.Duration, 0, len(all))
-		for _, s := range all {
-			spread = append(spread, s.cpu())
-		}
-		cpu := median(all, sample.cpu)
-		fmt.Fprintf(w, "%s\t%s\t%s–%s\t%s\t%s\t%s\t%s\t%.2f\t\n", way, short(cpu), short(slices.Min(spread)), short(slices.Max(spread)),
+		proxyMin, proxyMax := spread(all, proxyCPU)
+		wallMin, wallMax := spread(all, wallTime)
+		fmt.Fprintf(w, "%s\t%s\t%s–%s\t%s\t%s\t%s\t%s\t%s–%s\t%s\t%s\t%s\t\n", way,
+			short(median(all, proxyCPU)), short(proxyMin), short(proxyMax),
 			short(median(all, func(s sample) time.Duration { return s.client })),
-			short(median(all, func(s sample) time.Duration { return s.between })),
 			short(median(all, func(s sample) time.Duration { return s.target })),
-			short(median(all, func(s sample) time.Duration { return s.wall })), float64(cpu)/float64(base))
+			short(median(all, sample.cpu)), short(median(all, wallTime)), short(wallMin), short(wallMax),
+			times(ratio(all, got[wayBare], proxyCPU)), times(ratio(all, got[wayJump], sample.cpu)), times(ratio(all, got[wayJump], wallTime)))
 	}
 	w.Flush()
 	fmt.Println()
 }
 
-func median(all []sample, of func(sample) time.Duration) time.Duration {
-	values := make([]time.Duration, 0, len(all))
-	for _, s := range all {
-		values = append(values, of(s))
+// load is the load average of the last minute: what else the machine was doing.
+func load() string {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
 	}
-	slices.Sort(values)
-	return values[len(values)/2]
+	one, _, _ := strings.Cut(string(data), " ")
+	return one
 }
 
 func short(d time.Duration) string {
@@ -134,7 +161,7 @@ func short(d time.Duration) string {
 
 // connectExec is a whole ssh with a command that does nothing.
 func connectExec(s *stage, way string) (sample, error) {
-	return s.account(*connects, func() (time.Duration, error) {
+	return s.account(way, *connects, func() (time.Duration, error) {
 		var wall time.Duration
 		for range *connects {
 			cmd := s.ssh(way, "true")
@@ -150,23 +177,35 @@ func connectExec(s *stage, way string) (sample, error) {
 
 // download reads a file of random bytes.
 func download(s *stage, way string) (sample, error) {
-	return s.account(1, func() (time.Duration, error) {
+	return s.account(way, 1, func() (time.Duration, error) {
 		start := time.Now()
 		err := s.ssh(way, "cat "+s.payload).Run()
 		return time.Since(start), err
 	})
 }
 
+// downloadSFTP reads the same file with sftp.
+func downloadSFTP(s *stage, way string) (sample, error) {
+	return s.account(way, 1, func() (time.Duration, error) {
+		start := time.Now()
+		out, err := s.sftp(way).CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+		return time.Since(start), err
+	})
+}
+
 // account runs work, which returns a wall time, and adds up what the clients and the long-lived processes used meanwhile.
-func (s *stage) account(n int, work func() (wall time.Duration, err error)) (sample, error) {
-	client, between, target := reaped(), s.between.cpu(), s.target.cpu()
+func (s *stage) account(way string, n int, work func() (wall time.Duration, err error)) (sample, error) {
+	client, between, target := reaped(), s.between[way].cpu(), s.target.cpu()
 	wall, err := work()
 	if err != nil {
 		return sample{}, err
 	}
 	s.settle()
 	per := time.Duration(n)
-	return sample{client: (reaped() - client) / per, between: (s.between.cpu() - between) / per,
+	return sample{client: (reaped() - client) / per, between: (s.between[way].cpu() - between) / per,
 		target: (s.target.cpu() - target) / per, wall: wall}, nil
 }
 

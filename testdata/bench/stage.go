@@ -26,6 +26,7 @@ import (
 const (
 	wayDirect = "direct sshd"
 	wayJump   = "ssh ProxyJump"
+	wayBare   = "bare proxy"
 	wayPlus   = "sekisho login+target"
 	wayVia    = "sekisho -J"
 )
@@ -37,7 +38,8 @@ const (
 	cipher = "aes128-gcm@openssh.com"
 )
 
-// stage is everything that runs while measuring: a target sshd, a jump sshd and the gateway, all on loopback.
+// stage is everything that runs while measuring: a target sshd, a jump sshd, the bare proxy and the gateway, all on
+// loopback.
 type stage struct {
 	dir     string
 	binary  string
@@ -46,27 +48,27 @@ type stage struct {
 	config  string // ssh_config with one Host per way
 	ways    []string
 	target  *server
-	between *server // the jump host or the gateway: only one works at a time
 	jump    *server
+	bare    *server
 	gateway *server
-	made    string // account to remove again
+	between map[string]*server // what stands between client and target, by way
+	made    string             // account to remove again
 }
 
 // server is a long-lived process whose CPU counts, with that of its finished children.
 type server struct {
-	cmd   *exec.Cmd
-	other *server // counted along
+	cmd *exec.Cmd
 }
 
 func newStage(dir, binary string) (*stage, error) {
-	s := &stage{dir: dir, binary: binary, ways: []string{wayDirect, wayJump, wayPlus, wayVia}}
-	for _, step := range []func() error{s.chooseLogin, s.makePayload, s.startGateway, s.makeKeys, s.startSSHDs, s.applyTarget, s.writeConfig} {
+	s := &stage{dir: dir, binary: binary, ways: []string{wayDirect, wayJump, wayBare, wayPlus, wayVia}}
+	for _, step := range []func() error{s.chooseLogin, s.makePayload, s.startGateway, s.makeKeys, s.startSSHDs, s.startBare, s.applyTarget, s.writeConfig} {
 		if err := step(); err != nil {
 			s.close()
 			return nil, err
 		}
 	}
-	s.between = &server{cmd: s.jump.cmd, other: s.gateway}
+	s.between = map[string]*server{wayJump: s.jump, wayBare: s.bare, wayPlus: s.gateway, wayVia: s.gateway}
 	return s, nil
 }
 
@@ -136,7 +138,7 @@ func (s *stage) startGateway() error {
 
 // makeKeys makes the client's and the hosts' keys for the ways without a gateway.
 func (s *stage) makeKeys() error {
-	for _, name := range []string{"client", "target_host", "jump_host"} {
+	for _, name := range []string{"client", "target_host", "jump_host", "bare_host"} {
 		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", s.path(name)).CombinedOutput(); err != nil {
 			return fmt.Errorf("ssh-keygen: %w: %s", err, out)
 		}
@@ -173,7 +175,7 @@ func (s *stage) startSSHD(name, extra string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := fmt.Sprintf("ListenAddress 127.0.0.1:%d\nHostKey %s\nAuthorizedKeysFile %s\nUsePAM no\nStrictModes no\nPidFile none\nMaxStartups 100\n%s\n",
+	config := fmt.Sprintf("ListenAddress 127.0.0.1:%d\nHostKey %s\nAuthorizedKeysFile %s\nUsePAM no\nStrictModes no\nPidFile none\nMaxStartups 100\nSubsystem sftp internal-sftp\n%s\n",
 		port, s.path(name+"_host"), s.path("authorized_keys"), extra)
 	if err := os.WriteFile(s.path(name+".conf"), []byte(config), 0o600); err != nil {
 		return nil, err
@@ -191,6 +193,29 @@ func (s *stage) startSSHD(name, extra string) (*server, error) {
 		return nil, err
 	}
 	return &server{cmd: cmd}, waitPort(port)
+}
+
+// startBare starts the bare proxy, which is this program again.
+func (s *stage) startBare() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.path("bare.port"), []byte(strconv.Itoa(port)), 0o600); err != nil {
+		return err
+	}
+	cmd := exec.Command(self, "bare", s.path("bare_host"), s.path("client"), s.path("client.pub"),
+		fmt.Sprintf("127.0.0.1:%d", port), "127.0.0.1:"+s.port("target"), s.login)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.bare = &server{cmd: cmd}
+	return waitPort(port)
 }
 
 // applyTarget adds the sshd to the demo's directory with the command line an admin would use.
@@ -229,6 +254,7 @@ func (s *stage) writeConfig() error {
 		s.login, s.path("client"), kex, cipher)
 	var b strings.Builder
 	fmt.Fprintf(&b, "Host bench-direct\n  HostName 127.0.0.1\n  Port %s\n%s", s.port("target"), plain)
+	fmt.Fprintf(&b, "Host bench-bare\n  HostName 127.0.0.1\n  Port %s\n%s", s.port("bare"), plain)
 	fmt.Fprintf(&b, "Host bench-jumphost\n  HostName 127.0.0.1\n  Port %s\n%s", s.port("jump"), plain)
 	fmt.Fprintf(&b, "Host bench-jump\n  HostName 127.0.0.1\n  Port %s\n  ProxyJump bench-jumphost\n%s", s.port("target"), plain)
 	s.config = s.path("ssh_config")
@@ -237,20 +263,36 @@ func (s *stage) writeConfig() error {
 
 // ssh is the client's command line for one way.
 func (s *stage) ssh(way string, command string, flags ...string) *exec.Cmd {
+	options, host := s.address(way)
+	return exec.Command("ssh", append(append(options, flags...), host, command)...)
+}
+
+// sftp downloads the payload into nothing over one way.
+func (s *stage) sftp(way string) *exec.Cmd {
+	options, host := s.address(way)
+	return exec.Command("sftp", append(append([]string{"-q"}, options...), host+":"+s.payload, os.DevNull)...)
+}
+
+// address is what OpenSSH's programs are told to take a way.
+func (s *stage) address(way string) (options []string, host string) {
 	demoConfig := filepath.Join(s.path("demo"), "ssh_config")
-	args := map[string][]string{
-		wayDirect: {"-F", s.config, "bench-direct"},
-		wayJump:   {"-F", s.config, "bench-jump"},
-		wayPlus:   {"-F", demoConfig, "-l", s.login + "+bench1", "gateway-hanako"},
-		wayVia:    {"-F", demoConfig, "-J", "gateway-hanako", s.login + "@bench1"},
-	}[way]
-	all := append([]string{"-o", "KexAlgorithms=" + kex, "-o", "Ciphers=" + cipher}, flags...)
-	return exec.Command("ssh", append(append(all, args...), command)...)
+	options = []string{"-o", "KexAlgorithms=" + kex, "-o", "Ciphers=" + cipher}
+	switch way {
+	case wayPlus:
+		return append(options, "-F", demoConfig, "-o", "User="+s.login+"+bench1"), "gateway-hanako"
+	case wayVia:
+		return append(options, "-F", demoConfig, "-J", "gateway-hanako", "-o", "User="+s.login), "bench1"
+	}
+	host = map[string]string{wayDirect: "bench-direct", wayJump: "bench-jump", wayBare: "bench-bare"}[way]
+	return append(options, "-F", s.config), host
 }
 
 // settle waits until the servers have reaped their children, whose CPU counts only then, and reaps what clients left behind.
 func (s *stage) settle() {
-	servers := []int{s.target.cmd.Process.Pid, s.jump.cmd.Process.Pid, s.gateway.cmd.Process.Pid}
+	var servers []int
+	for _, server := range s.servers() {
+		servers = append(servers, server.cmd.Process.Pid)
+	}
 	for deadline := time.Now().Add(2 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		left := 0
 		for _, pid := range childrenOf(os.Getpid()) {
@@ -268,11 +310,9 @@ func (s *stage) settle() {
 }
 
 func (s *stage) close() {
-	for _, server := range []*server{s.gateway, s.jump, s.target} {
-		if server != nil {
-			server.cmd.Process.Signal(syscall.SIGTERM)
-			server.cmd.Wait()
-		}
+	for _, server := range s.servers() {
+		server.cmd.Process.Signal(syscall.SIGTERM)
+		server.cmd.Wait()
 	}
 	if s.made != "" {
 		exec.Command("userdel", s.made).Run()
@@ -281,22 +321,33 @@ func (s *stage) close() {
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
 
-// cpu is the user and system time the process and its reaped children have used (proc(5), stat fields 14 to 17).
+// servers are those that run.
+func (s *stage) servers() []*server {
+	return slices.DeleteFunc([]*server{s.gateway, s.bare, s.jump, s.target}, func(one *server) bool { return one == nil })
+}
+
+// cpu is the user and system time that the process has used, to the nanosecond by its CPU clock, and its reaped children,
+// to the tick (proc(5), stat fields 16 and 17).
 func (s *server) cpu() time.Duration {
 	if s == nil {
 		return 0
 	}
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	pid := s.cmd.Process.Pid
+	var own unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|2), &own); err != nil { // clock_getcpuclockid(3)
+		return 0
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
 	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+2:])
 	var ticks int64
-	for _, f := range fields[11:15] {
+	for _, f := range fields[13:15] {
 		n, _ := strconv.ParseInt(string(f), 10, 64)
 		ticks += n
 	}
-	return time.Duration(ticks)*10*time.Millisecond + s.other.cpu()
+	return time.Duration(own.Nano()) + time.Duration(ticks)*10*time.Millisecond
 }
 
 // childrenOf lists a process's children, whichever of its threads made them.
