@@ -43,3 +43,22 @@ func TestTheShippedWindows(t *testing.T) {
 		}
 	}
 }
+
+// TestOfficeHoursKeepHolidays: 文化の日 is a Tuesday, 振替休日 a Monday.
+func TestOfficeHoursKeepHolidays(t *testing.T) {
+	rev := load(t, nil)
+	for day, want := range map[string]policy.Effect{
+		"2026-11-02": policy.Allow, "2026-11-03": policy.Deny, "2026-11-04": policy.Allow,
+		"2027-03-19": policy.Allow, "2027-03-22": policy.Deny, "2027-03-23": policy.Allow,
+	} {
+		now, err := time.Parse(time.RFC3339, day+"T12:00:00+09:00")
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := policy.NewEngine(rev, at(now))
+		if d := decide(t, e, worksAt(now, "office-hours")); d.Effect != want {
+			t.Errorf("office-hours on %s: %s, want %s", day, d.Effect, want)
+		}
+		expect(t, decide(t, e, worksAt(now, "always")), policy.Allow, "")
+	}
+}

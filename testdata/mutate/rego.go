@@ -19,18 +19,26 @@ func regoMutants(file string, text []byte) ([]mutant, error) {
 	if err != nil {
 		return nil, err
 	}
-	var edits []edit
+	var all []mutant
+	count := map[string]int{}
 	for _, rule := range module.Rules {
-		edits = append(edits, edit{"rule removed", rule.Location.Offset, rule.Location.Offset + len(rule.Location.Text), ""})
-		for _, expr := range rule.Body {
-			// A rule without a body has its value for one.
-			if expr.Location.Offset >= rule.Location.Offset && !isValue(rule, expr) {
-				edits = append(edits, exprEdits(expr)...)
-			}
-		}
-		edits = append(edits, literalEdits(rule, text)...)
+		name := rule.Head.Ref().String()
+		count[name]++
+		all = append(all, apply(file, fmt.Sprintf("%s %d: ", name, count[name]), text, ruleEdits(rule, text))...)
 	}
-	return apply(file, text, edits), nil
+	return all, nil
+}
+
+func ruleEdits(rule *ast.Rule, text []byte) []edit {
+	from := rule.Location.Offset
+	edits := []edit{{"rule removed", from, from + len(rule.Location.Text), ""}}
+	for _, expr := range rule.Body {
+		// A rule without a body has its value for one.
+		if expr.Location.Offset >= from && !isValue(rule, expr) {
+			edits = append(edits, exprEdits(expr)...)
+		}
+	}
+	return append(edits, literalEdits(rule, text)...)
 }
 
 func isValue(rule *ast.Rule, expr *ast.Expr) bool {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -17,8 +18,8 @@ type edit struct {
 	with     string
 }
 
-// apply makes mutants of edits, each with the whole line before and after.
-func apply(file string, text []byte, edits []edit) []mutant {
+// apply makes mutants of edits; where says which part of the file they belong to.
+func apply(file, where string, text []byte, edits []edit) []mutant {
 	var all []mutant
 	for _, e := range edits {
 		changed := slices.Concat(text[:e.from], []byte(e.with), text[e.to:])
@@ -27,7 +28,7 @@ func apply(file string, text []byte, edits []edit) []mutant {
 		}
 		before := strings.Join(strings.Fields(string(text[e.from:e.to])), " ")
 		all = append(all, mutant{file: file, line: 1 + bytes.Count(text[:e.from], []byte("\n")), kind: e.kind, text: changed,
-			change: strings.TrimSpace(fmt.Sprintf("%s%s → %s", around(text, e.from), clipped(before), or(clipped(e.with), "nothing")))})
+			change: fmt.Sprintf("%s%s%s → %s", where, around(text, e.from), clipped(before), cmp.Or(clipped(e.with), "nothing"))})
 	}
 	return all
 }
@@ -48,13 +49,6 @@ func clipped(s string) string {
 	return strings.ToValidUTF8(s[:100], "") + "…"
 }
 
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
 // tableMutants changes the values of matrix.yaml, windows.yaml and approvals.yaml. commands.yaml is data of another kind: what
 // each program needs is checked line by line in policy/command.
 func tableMutants(file string, text []byte) ([]mutant, error) {
@@ -70,14 +64,14 @@ func tableMutants(file string, text []byte) ([]mutant, error) {
 		edits = append(edits, lineEdits(string(text[start:end]), start, value)...)
 		start = end + 1
 	}
-	return apply(file, text, edits), nil
+	return apply(file, "", text, edits), nil
 }
 
 // variant is another value for a key.
 type variant struct{ kind, with string }
 
 var (
-	tableLine = regexp.MustCompile(`^\s*([a-z-]+): *\{(.*)\}`)
+	tableLine = regexp.MustCompile(`^\s*([a-z_-]+): *\{(.*)\}`)
 	tablePair = regexp.MustCompile(`([a-z_]+): *(\[[^]]*\]|"[^"]*"|[^,]+)`)
 )
 
@@ -134,6 +128,8 @@ func windowValue(_, key, value string) []variant {
 		return others("window zone", value, "UTC", "Asia/Tokyo", "Asia/Shanghai", "America/New_York")
 	case "days":
 		return dayVariants(value)
+	case "except":
+		return others("window calendar", value, "[]")
 	case "from", "to":
 		return clockVariants(strings.Trim(value, `"`))
 	}
