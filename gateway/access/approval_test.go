@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -457,6 +458,38 @@ func TestTheRouteOfTheMomentOfTheAnswerCounts(t *testing.T) {
 	}
 }
 
+// TestAPolicyThatChangedSinceCounts: what was asked for was fine yesterday and is longer and wider than allowed today.
+func TestAPolicyThatChangedSinceCounts(t *testing.T) {
+	o := newOffice(t, "")
+	r, err := o.ask("ken", ask(func(a *access.Ask) { a.Minutes = 300 }))
+	check(t, err)
+	o.cfg.Engine.Swap(withApprovals(t, "default: {max_minutes: 100, need: 2}"))
+	o.approved(r.ID, access.Consent{}, "mika")
+	o.cfg.Engine.Swap(withApprovals(t, "default: {max_minutes: 40, patterns: exact}"))
+	_, err = o.approve("nao", r.ID, access.Consent{})
+	wantErr(t, err, access.ErrInvalid)
+	leases := o.approved(r.ID, access.Consent{Scopes: []access.Scope{{Right: policy.Execute, Pattern: "make all"}}}, "nao")
+	if len(leases) != 1 || !leases[0].Until.Equal(monday.Add(40*time.Minute)) {
+		t.Errorf("leases %+v", leases)
+	}
+}
+
+// TestAnApprovalAfterHoursIsForTomorrow: that the window is closed when somebody asks or answers is no reason to refuse.
+func TestAnApprovalAfterHoursIsForTomorrow(t *testing.T) {
+	o := newOffice(t, "default: {max_minutes: 1440}")
+	o.at(monday.Add(9 * time.Hour))
+	r, err := o.ask("ken", ask(func(a *access.Ask) { a.Minutes = 1440 }))
+	check(t, err)
+	o.approved(r.ID, access.Consent{}, "mika")
+	o.at(monday.Add(24 * time.Hour))
+	s, err := o.door.Open(t.Context(), access.Request{Principal: o.as("ken"), Target: "db1", Login: "app", Protocol: "ssh"})
+	check(t, err)
+	defer s.End("test over")
+	if got := o.effect(s, exec("make all")); got != policy.Allow {
+		t.Errorf("tomorrow: %v", got)
+	}
+}
+
 func TestWhatIsApprovedIsWhatWasShown(t *testing.T) {
 	o := newOffice(t, twoPeople)
 	r := o.filed("ken", "make all")
@@ -571,11 +604,25 @@ func TestARequestOfBeforeScopesIsAnswered(t *testing.T) {
 	}
 }
 
+// brittle is a store at which the audit log breaks when a request is about to change.
+type brittle struct {
+	access.Store
+	snap func()
+}
+
+func (b brittle) ChangeRequest(ctx context.Context, id string, change func(*access.ApprovalRequest) ([]access.Lease, error)) error {
+	b.snap()
+	return b.Store.ChangeRequest(ctx, id, change)
+}
+
 func TestAnAnswerThatCannotBeRecordedDoesNotCount(t *testing.T) {
 	o := newOffice(t, "")
 	r := o.filed("ken", "make all")
-	check(t, o.audit.Close())
-	if leases, err := o.approve("mika", r.ID, access.Consent{}); err == nil {
+	cfg := o.cfg
+	cfg.Store = brittle{cfg.Store, func() { check(t, o.audit.Close()) }}
+	door, err := access.New(cfg)
+	check(t, err)
+	if leases, err := door.Approve(t.Context(), o.as("mika"), r.ID, access.Consent{}); err == nil {
 		t.Fatalf("leases %v", leases)
 	}
 	stored, err := o.cfg.Store.Request(t.Context(), r.ID)
@@ -584,5 +631,35 @@ func TestAnAnswerThatCannotBeRecordedDoesNotCount(t *testing.T) {
 	check(t, err)
 	if stored.Status != access.RequestPending || len(leases) > 0 {
 		t.Errorf("status %s, leases %v", stored.Status, leases)
+	}
+}
+
+// forgetful is a store that does not keep what it was told.
+type forgetful struct{ access.Store }
+
+var errFull = errors.New("no space left")
+
+func (f forgetful) ChangeRequest(ctx context.Context, id string, change func(*access.ApprovalRequest) ([]access.Lease, error)) error {
+	return f.Store.ChangeRequest(ctx, id, func(r *access.ApprovalRequest) ([]access.Lease, error) {
+		leases, err := change(r)
+		return leases, errors.Join(err, errFull)
+	})
+}
+
+func TestAnAnswerThatCannotBeStoredIsOnRecordAsFailed(t *testing.T) {
+	o := newOffice(t, "")
+	r := o.filed("ken", "make all")
+	cfg := o.cfg
+	cfg.Store = forgetful{cfg.Store}
+	door, err := access.New(cfg)
+	check(t, err)
+	_, err = door.Approve(t.Context(), o.as("mika"), r.ID, access.Consent{})
+	wantErr(t, err, errFull)
+	events := o.told("gateway.request.answered")
+	if len(events) != 2 || events[0].Outcome != recorder.OK || events[1].Outcome != recorder.Failed {
+		t.Errorf("on record: %+v", events)
+	}
+	if got := o.effect(o.open("ken", "db1"), exec("make all")); got != policy.Approval {
+		t.Errorf("the command: %v", got)
 	}
 }
