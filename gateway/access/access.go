@@ -41,6 +41,8 @@ type Config struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	Now  func() time.Time // optional, time.Now when nil
 	Log  *zap.Logger      // optional, silent when nil
+	// Idle is how long a session of SSH or TCP may stand without input and output before it is ended; optional, never when 0.
+	Idle time.Duration
 	// MaxSessions bounds live sessions of the whole gateway; optional, 4096 when 0.
 	MaxSessions int
 	// MaxPerPerson bounds live sessions of one person; optional, 64 when 0.
@@ -203,6 +205,7 @@ func (d *Door) sweep(ctx context.Context) {
 			s.recheck(ctx)
 		}
 		s.keepRunning(now)
+		s.keepTime(ctx, now)
 	}
 }
 

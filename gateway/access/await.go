@@ -16,6 +16,7 @@ func (s *Session) Await(ctx context.Context, request string) (RequestStatus, err
 	tick := time.NewTicker(awaitEvery)
 	defer tick.Stop()
 	for {
+		s.used(s.door.cfg.Now()) // it is others who are waited for
 		r, err := s.door.cfg.Store.Request(ctx, request)
 		switch {
 		case err != nil && ctx.Err() == nil:

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"time"
 
 	"github.com/sekisho/sekisho/policy"
@@ -22,3 +23,6 @@ func LeasesFor(leases []Lease) func(*policy.Input) []policy.Lease {
 		return pertinent(index.of(in), in)
 	}
 }
+
+// Sweep looks at the live sessions now.
+func (d *Door) Sweep(ctx context.Context) { d.sweep(ctx) }

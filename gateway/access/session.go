@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -68,6 +69,11 @@ type Session struct {
 	conns    map[net.Conn]struct{}
 	label    string
 	over     bool // finish has begun
+	hear     func(Warning)
+	warned   map[time.Time]time.Duration // the last warning given of each end that is to come
+
+	lastUse    atomic.Int64 // Unix nanoseconds
+	idleWarned atomic.Int64 // the lastUse of which the person was warned
 
 	finished sync.Once
 }
@@ -215,7 +221,9 @@ func (d *Door) openSession(ctx context.Context, req Request, target directory.Ta
 	s := &Session{
 		door: d, id: newID("s-"), principal: p, login: req.Login, protocol: req.Protocol, target: target, started: started,
 		decision: r.Decision, grants: make(map[*Grant]struct{}), conns: make(map[net.Conn]struct{}), label: startLabel(req.Protocol),
+		warned: make(map[time.Time]time.Duration),
 	}
+	s.used(started)
 	header := recorder.Header{Session: s.id, Person: p.Person, Vendor: p.Vendor, Target: target.Name, Login: req.Login,
 		Protocol: req.Protocol, Started: started, Decision: r.ID, Revision: r.Revision,
 		Source: &recorder.Source{IP: p.Source.Addr().Unmap(), Port: p.Source.Port(), Client: clip(p.Client, 128)}}
@@ -357,8 +365,12 @@ func (s *Session) Record(channel uint32, kind recorder.Kind, data []byte) error 
 		return context.Cause(s.ctx)
 	}
 	s.recording.Lock()
-	err := s.writer.Write(recorder.Entry{Offset: s.offset(), Channel: channel, Kind: kind, Data: data})
+	now := s.door.cfg.Now()
+	err := s.writer.Write(recorder.Entry{Offset: s.since(now), Channel: channel, Kind: kind, Data: data})
 	s.recording.Unlock()
+	if uses(kind) {
+		s.used(now)
+	}
 	if err == nil {
 		return nil
 	}
@@ -380,10 +392,10 @@ func (s *Session) unrecorded(err error) *Ended {
 	return ended
 }
 
-// offset never runs backwards, as wall clocks do: started keeps its monotonic reading only if Now gives one.
-func (s *Session) offset() time.Duration {
-	return max(0, s.door.cfg.Now().Sub(s.started))
-}
+func (s *Session) offset() time.Duration { return s.since(s.door.cfg.Now()) }
+
+// since never runs backwards, as wall clocks do: started keeps its monotonic reading only if Now gives one.
+func (s *Session) since(now time.Time) time.Duration { return max(0, now.Sub(s.started)) }
 
 // Event puts one event of this session on record.
 func (s *Session) Event(ctx context.Context, class recorder.Class, kind string, outcome recorder.Outcome, detail map[string]any) error {
@@ -524,7 +536,7 @@ func (s *Session) recheck(ctx context.Context) {
 			return
 		}
 		s.mu.Lock()
-		g.ruling.Until = again.Until
+		g.ruling.Until, g.ruling.Ends = again.Until, again.Ends
 		s.mu.Unlock()
 	}
 }
