@@ -132,7 +132,7 @@ func (g *Gateway) policyDirectory() revision.Directory {
 		return revision.Directory{}
 	}
 	dir := g.directory.Current()
-	known := revision.Directory{Vendors: []string{}, Targets: []string{}, Windows: []string{},
+	known := revision.Directory{Vendors: []string{}, Targets: []string{}, Windows: []string{}, Roles: directory.Roles,
 		Same: func(a, b string) bool { return slices.Contains(dir.Same(a), b) }}
 	for _, p := range dir.People() {
 		in, ok := dir.Input(p.ID, policy.GatewayTarget, "")

@@ -15,6 +15,9 @@ const (
 	RoleAuditor      = "auditor"
 )
 
+// Roles are all of them.
+var Roles = []string{RoleAdmin, RoleApprover, RoleInvestigator, RoleAuditor}
+
 // Person is a contractor or a member of @staff.
 type Person struct {
 	ID     string
@@ -124,7 +127,7 @@ func (d *decoder) roles(v value, p *Person) []string {
 		}
 	})
 	return d.strings(v, "roles", func(v value) (string, bool) {
-		role := d.choice(v, RoleAdmin, RoleApprover, RoleInvestigator, RoleAuditor)
+		role := d.choice(v, Roles...)
 		return role, role != ""
 	})
 }

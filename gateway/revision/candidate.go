@@ -41,7 +41,7 @@ func (l *Live) Check(ctx context.Context, files Files) (policy.Report, error) {
 	defer cancel()
 	known := l.cfg.Directory()
 	report := policy.Check(ctx, files.FS(), policy.CheckOptions{Commands: ParseCommands, Vendors: known.Vendors,
-		Targets: known.Targets, Windows: known.Windows})
+		Targets: known.Targets, Windows: known.Windows, Roles: known.Roles, Now: l.cfg.Now()})
 	return report, ctx.Err()
 }
 

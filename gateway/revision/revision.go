@@ -77,7 +77,7 @@ type Directory struct {
 	// Same tells whether two people of the directory are one person under two ids. Optional.
 	Same func(a, b string) bool
 	// Vendors, Targets and Windows are the names that the policy may speak of; see policy.CheckOptions.
-	Vendors, Targets, Windows []string
+	Vendors, Targets, Windows, Roles []string
 }
 
 // Live holds the revisions and the engine that decides under the one in force. It is safe for concurrent use.
