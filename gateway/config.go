@@ -43,6 +43,9 @@ type Config struct {
 	SSHNames []string `yaml:"ssh_names,omitempty"`
 	// Zone is the IANA time zone of contract dates and of input.time.zone. Default Asia/Tokyo.
 	Zone string `yaml:"zone"`
+	// Idle is how long an SSH session may stand without input and output before it is ended: whole minutes such as 15m, at
+	// least 2m; 0 is never. Default 15m.
+	Idle string `yaml:"idle"`
 	// Recording says how sessions are written down.
 	Recording RecordingConfig `yaml:"recording"`
 	// Policy says how the policy is changed.
@@ -94,6 +97,7 @@ func (c *Config) fill() {
 	for field, value := range map[*string]string{
 		&c.ListenSSH: "127.0.0.1:2222", &c.ListenHTTPS: "127.0.0.1:8443", &c.ConsoleHost: "localhost",
 		&c.EnrolHost: "enrol.localhost", &c.Zone: "Asia/Tokyo", &c.Recording.Commit: "interval", &c.KeySource: "file",
+		&c.Idle: "15m",
 	} {
 		if *field == "" {
 			*field = value
@@ -120,6 +124,9 @@ func (c Config) check() error {
 	if _, err := time.LoadLocation(c.Zone); err != nil {
 		errs = append(errs, fmt.Errorf("zone: %q is not an IANA time zone such as Asia/Tokyo", c.Zone))
 	}
+	if _, err := c.idle(); err != nil {
+		errs = append(errs, err)
+	}
 	if c.Recording.Commit != "interval" && c.Recording.Commit != "before-show" {
 		errs = append(errs, fmt.Errorf("recording.commit: %q, want interval or before-show", c.Recording.Commit))
 	}
@@ -127,6 +134,15 @@ func (c Config) check() error {
 		errs = append(errs, fmt.Errorf("key_source: %q, want file or systemd-credential", c.KeySource))
 	}
 	return errors.Join(errs...)
+}
+
+// idle is Idle as a duration.
+func (c Config) idle() (time.Duration, error) {
+	d, err := time.ParseDuration(c.Idle)
+	if err != nil || d != 0 && d < 2*time.Minute || d%time.Minute != 0 {
+		return 0, fmt.Errorf("idle: %q, want whole minutes from 2m on, such as 15m, or 0 for never", c.Idle)
+	}
+	return d, nil
 }
 
 func (c Config) keySource() identity.KeySource { return identity.KeySource{Kind: c.KeySource} }

@@ -131,10 +131,13 @@ func (g *Gateway) openDoor(ctx context.Context, opts Options) error {
 	if g.cfg.Recording.Commit == "before-show" {
 		commit = recorder.BeforeShow
 	}
-	var err error
+	idle, err := g.cfg.idle()
+	if err != nil {
+		return err
+	}
 	g.door, err = access.New(access.Config{
 		Engine: g.engine, Directory: g.directory, Store: g.db.Access(), Audit: g.audit, Zone: g.zone,
-		Revoked: g.registry.Revoked, Now: opts.Now, Log: opts.Log.Named("door"),
+		Revoked: g.registry.Revoked, Idle: idle, Now: opts.Now, Log: opts.Log.Named("door"),
 		Recording: recorder.Config{Dir: g.path(recordingsDir), Recipient: g.authority.RecordingIdentity().Recipient(),
 			Signer: g.authority.EvidenceSigner(), Commit: commit, Now: opts.Now},
 	})

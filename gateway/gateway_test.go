@@ -374,6 +374,8 @@ func TestAPolicyThatWasInForceIsMissedWhenItsEntriesAreCutOff(t *testing.T) {
 func TestConfigurationMistakesAreNamed(t *testing.T) {
 	for text, want := range map[string]string{
 		"zone: Mars/Olympus\n":                          "zone",
+		"idle: 30s\n":                                   "idle",
+		"idle: soon\n":                                  "idle",
 		"listen_ssh: nowhere\n":                         "listen_ssh",
 		"recording: {commit: sometimes}\n":              "recording.commit",
 		"key_source: pocket\n":                          "key_source",
@@ -389,5 +391,15 @@ func TestConfigurationMistakesAreNamed(t *testing.T) {
 	}
 	if _, err := gateway.LoadConfig(filepath.Join(t.TempDir(), gateway.ConfigFile)); err == nil || !strings.Contains(err.Error(), "sekisho init") {
 		t.Errorf("in an empty folder: %v", err)
+	}
+}
+
+func TestTheIdleLockIsOnUnlessSomebodyTurnsItOff(t *testing.T) {
+	for text, want := range map[string]string{"zone: UTC\n": "15m", "idle: 30m\n": "30m", "idle: 0\n": "0"} {
+		file := filepath.Join(t.TempDir(), gateway.ConfigFile)
+		must(t, os.WriteFile(file, []byte(text), 0o600))
+		if cfg, err := gateway.LoadConfig(file); err != nil || cfg.Idle != want {
+			t.Errorf("%q: idle is %q, want %q (%v)", text, cfg.Idle, want, err)
+		}
 	}
 }

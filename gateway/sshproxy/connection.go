@@ -239,6 +239,7 @@ func (c *connection) adopt(l *link) bool {
 		return false
 	}
 	c.link = l
+	l.session.OnWarning(c.warn)
 	context.AfterFunc(l.session.Context(), func() {
 		defer c.proxy.guard("end of session", func() { c.client.Close() })
 		c.over(l.session)
