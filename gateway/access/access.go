@@ -188,6 +188,11 @@ func (d *Door) recheckSince(changes uint64) {
 
 func (d *Door) nudge() {
 	d.changed.Store(true)
+	d.nudgeOnly()
+}
+
+// nudgeOnly has the sweep look at once, though nothing changed that decisions depend on.
+func (d *Door) nudgeOnly() {
 	select {
 	case d.wake <- struct{}{}:
 	default:
@@ -205,6 +210,7 @@ func (d *Door) sweep(ctx context.Context) {
 			s.recheck(ctx)
 		}
 		s.keepRunning(now)
+		s.recheckWatchers(ctx, changed, now)
 		s.keepTime(ctx, now)
 	}
 }

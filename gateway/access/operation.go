@@ -88,11 +88,15 @@ func (s *Session) Authorize(ctx context.Context, op Operation) (*Grant, error) {
 		return nil, err
 	}
 	ruled := s.decide(ctx, c)
+	lonely := s.lacksWatcher(&ruled)
+	if lonely {
+		ruled.refuse(notWatched)
+	}
 	if err := s.recordDecision(op.Channel, c.action, &ruled); err != nil {
 		return nil, err
 	}
 	if ruled.Effect != policy.Allow {
-		return nil, s.refuse(ctx, op, c, &ruled)
+		return nil, s.refuse(ctx, op, c, &ruled, lonely)
 	}
 	g := &Grant{session: s, op: op, action: c.action, line: c.line, label: c.label, ruling: ruled, started: s.door.cfg.Now()}
 	s.mu.Lock()
@@ -125,10 +129,11 @@ func (s *Session) decide(ctx context.Context, c classified) ruling {
 }
 
 // carriedOut refuses what policy allows only under obligations that nothing here carries out yet: forgetting one would open
-// more than policy meant.
+// more than policy meant. That somebody has to watch is carried out in SSH sessions.
 func (r *ruling) carriedOut() {
 	o := r.Obligations
-	if r.Effect == policy.Deny || !(o.Watermark || o.Supervise || o.Download != "" && o.Download != "on" || o.MaxBytes > 0) {
+	supervise := o.Supervise && (r.input == nil || r.input.Action.Protocol != "ssh")
+	if r.Effect == policy.Deny || !(o.Watermark || supervise || o.Download != "" && o.Download != "on" || o.MaxBytes > 0) {
 		return
 	}
 	r.refuse(notCarriedOut)
@@ -209,9 +214,12 @@ func (s *Session) recordDecision(channel uint32, action policy.Action, r *ruling
 }
 
 // refuse files a request where a second person could say yes, puts the refusal on record and words it.
-func (s *Session) refuse(ctx context.Context, op Operation, c classified, r *ruling) error {
+func (s *Session) refuse(ctx context.Context, op Operation, c classified, r *ruling, lonely bool) error {
 	refusal := &Refusal{Effect: r.Effect, Reasons: r.Reasons, Needs: r.Needs, Decision: r.ID}
 	outcome := recorder.Refused
+	if lonely {
+		refusal.Watch = s.id
+	}
 	if r.Effect == policy.Approval {
 		id, err := s.door.file(ctx, s, op, c, r.Decision)
 		if err != nil {

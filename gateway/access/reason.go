@@ -3,14 +3,14 @@ package access
 import "github.com/sekisho/sekisho/policy"
 
 var notCarriedOut = policy.Reason{ID: "obligation-unknown",
-	EN: "Policy allows this only under an obligation that this gateway cannot carry out (download, watermark, supervise or max_bytes).",
-	JA: "このゲートウェイが実行できない義務（download、watermark、supervise、max_bytes）が条件になっています。"}
+	EN: "Policy allows this only under an obligation that this gateway cannot carry out (download, watermark, max_bytes, or supervise outside SSH).",
+	JA: "このゲートウェイが実行できない義務（download、watermark、max_bytes、SSH 以外の supervise）が条件になっています。"}
 
 // OwnReason words one of the door's own reasons again, of which a kept decision has the id. One that it does not know any
 // more is its id.
 func OwnReason(id string) policy.Reason {
 	for _, r := range []policy.Reason{notYours, revokedReason, notOpen, targetMoved, lineTooLong, lineNotShown, opaqueReason(""), notCarriedOut,
-		duringEmergency, ownRequest, allowedAnyway} {
+		notWatched, ownSession, duringEmergency, ownRequest, allowedAnyway} {
 		if r.ID == id {
 			return r
 		}

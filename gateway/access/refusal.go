@@ -15,6 +15,7 @@ type Refusal struct {
 	Needs    []policy.NeedEffect
 	Decision string // d-…
 	Request  string // r-…, "" unless a request waits for an approver
+	Watch    string // s-…, "" unless this session has to be watched and is not
 	Waits    bool   // what was asked waits for the answer by itself
 }
 
@@ -57,6 +58,13 @@ func (r *Refusal) Message(lang string) string {
 		}
 		fmt.Fprintf(&b, "\n  %s", next)
 	}
+	if r.Watch != "" {
+		fmt.Fprintf(&b, "\n  %s", word(lang, "Ask the company to watch: sekisho session watch ", "担当者に監視を依頼してください: sekisho session watch ")+r.Watch)
+		if r.Waits {
+			fmt.Fprintf(&b, "\n  %s", word(lang, "Waiting for somebody of the company; it goes on once they watch. Ctrl-C cancels.",
+				"担当者の監視を待っています。監視が始まると続行します。Ctrl-C で取り消せます。"))
+		}
+	}
 	if r.Decision != "" {
 		fmt.Fprintf(&b, "\n  %s: %s", word(lang, "decision", "判定"), r.Decision)
 	}
@@ -64,8 +72,11 @@ func (r *Refusal) Message(lang string) string {
 }
 
 func (r *Refusal) verb(lang string) string {
-	if r.Request != "" {
+	switch {
+	case r.Request != "":
 		return word(lang, "needs approval", "承認が必要です")
+	case r.Watch != "":
+		return word(lang, "has to be watched", "監視が必要です")
 	}
 	return word(lang, "refused", "拒否されました")
 }

@@ -72,6 +72,12 @@ type Session struct {
 	hear     func(Warning)
 	warned   map[time.Time]time.Duration // the last warning given of each end that is to come
 
+	watchers   map[*Watching]struct{}
+	supervised bool      // something ran that had to be watched
+	unwatched  time.Time // since when nobody watches what has to be watched
+	alone      bool      // the person was told so
+
+	awaiting   atomic.Int64 // callers of AwaitWatcher
 	lastUse    atomic.Int64 // Unix nanoseconds
 	idleWarned atomic.Int64 // the lastUse of which the person was warned
 
@@ -221,7 +227,7 @@ func (d *Door) openSession(ctx context.Context, req Request, target directory.Ta
 	s := &Session{
 		door: d, id: newID("s-"), principal: p, login: req.Login, protocol: req.Protocol, target: target, started: started,
 		decision: r.Decision, grants: make(map[*Grant]struct{}), conns: make(map[net.Conn]struct{}), label: startLabel(req.Protocol),
-		warned: make(map[time.Time]time.Duration),
+		warned: make(map[time.Time]time.Duration), watchers: make(map[*Watching]struct{}),
 	}
 	s.used(started)
 	header := recorder.Header{Session: s.id, Person: p.Person, Vendor: p.Vendor, Target: target.Name, Login: req.Login,
@@ -536,7 +542,7 @@ func (s *Session) recheck(ctx context.Context) {
 			return
 		}
 		s.mu.Lock()
-		g.ruling.Until, g.ruling.Ends = again.Until, again.Ends
+		g.ruling.Until, g.ruling.Ends, g.ruling.Obligations = again.Until, again.Ends, again.Obligations
 		s.mu.Unlock()
 	}
 }

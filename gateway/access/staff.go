@@ -88,7 +88,8 @@ func (d *Door) Sessions(ctx context.Context, by identity.Principal, q SessionQue
 	if err := d.Act(ctx, by, "gateway.session.list", ""); err != nil {
 		return nil, err
 	}
-	return d.cfg.Store.Sessions(ctx, q)
+	list, err := d.cfg.Store.Sessions(ctx, q)
+	return d.lively(list), err
 }
 
 // Session returns one session's record.
@@ -100,7 +101,7 @@ func (d *Door) Session(ctx context.Context, by identity.Principal, id string) (S
 	if err != nil {
 		return SessionRecord{}, fmt.Errorf("session %s: %w", id, err)
 	}
-	return rec, nil
+	return d.lively([]SessionRecord{rec})[0], nil
 }
 
 // Reading authorises reading a session's recording, puts that on record and returns the recording's path.
@@ -120,10 +121,8 @@ func (d *Door) EndSession(ctx context.Context, by identity.Principal, id, reason
 	if err := d.Act(ctx, by, "gateway.session.end", id+": "+reason); err != nil {
 		return err
 	}
-	d.mu.RLock()
-	s, ok := d.live[id]
-	d.mu.RUnlock()
-	if !ok {
+	s := d.find(id)
+	if s == nil {
 		return fmt.Errorf("session %s is not live: %w", id, ErrNotFound)
 	}
 	s.kill(&Ended{Reason: "ended by " + by.Person, EN: because("staff ended it", reason), JA: because("担当者が終了しました", reason)})

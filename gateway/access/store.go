@@ -52,6 +52,10 @@ type SessionRecord struct {
 	EndedAt   time.Time `json:"ended_at,omitzero"`
 	EndReason string    `json:"end_reason,omitempty"`
 	Recording string    `json:"recording"` // path below the gateway's folder
+
+	// Of a live session, not stored.
+	Waits    string `json:"waits,omitempty"`    // WaitsForWatcher: nothing starts until somebody watches
+	Watchers string `json:"watchers,omitempty"` // who of the staff watches, sorted, with spaces between
 }
 
 // SessionQuery narrows a list; zero fields do not.

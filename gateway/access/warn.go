@@ -44,6 +44,7 @@ func (s *Session) keepTime(ctx context.Context, now time.Time) {
 			JA: fmt.Sprintf("このセッションは%s（%s）に終了します: %s", afterJA(left), clock, ja)})
 	}
 	s.keepIdle(now)
+	s.keepWatched(now)
 }
 
 // ending is when what is known now ends the session, and the action whose right then ends; the zero time when nothing does.
