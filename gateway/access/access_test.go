@@ -530,7 +530,7 @@ func TestAnObligationThatNobodyCarriesOutRefuses(t *testing.T) {
 	file := filepath.Join(dir, "matrix.yaml")
 	text, err := os.ReadFile(file)
 	check(t, err)
-	watched := strings.Replace(string(text), "every: {mfa_max_age: 12h}", "every: {mfa_max_age: 12h, supervise: true}", 1)
+	watched := strings.Replace(string(text), "every: {mfa_max_age: 12h}", "every: {mfa_max_age: 12h, watermark: true}", 1)
 	check(t, os.WriteFile(file, []byte(watched), 0o600))
 	rev, err := policy.Load(os.DirFS(dir), 2)
 	check(t, err)
