@@ -1,6 +1,7 @@
 package access
 
 import (
+	"path"
 	"slices"
 	"strings"
 
@@ -35,9 +36,9 @@ var fileRights = map[string]policy.Right{
 
 // fileNeeds are the rights that an SFTP operation needs. One that this does not know needs nothing, which policy denies.
 func (op Operation) fileNeeds() []policy.Need {
-	on := func(path string, rights ...policy.Right) (needs []policy.Need) {
+	on := func(name string, rights ...policy.Right) (needs []policy.Need) {
 		for _, right := range rights {
-			needs = append(needs, policy.Need{Right: right, Resource: path})
+			needs = append(needs, policy.Need{Right: right, Resource: name})
 		}
 		return needs
 	}
@@ -55,15 +56,33 @@ func (op Operation) fileNeeds() []policy.Need {
 		}
 		return on(op.Path, rights...)
 	case "sftp.rename":
+		right := policy.Delete
 		if op.Own {
-			return append(on(op.Path, policy.Write), on(op.To, policy.Write)...)
+			right = policy.Write
 		}
-		return append(on(op.Path, policy.Delete), on(op.To, policy.Write)...)
+		needs := append(on(op.Path, right), on(op.To, policy.Write)...)
+		if op.Folder {
+			// Rules for what is in it would not hold for the new names: the rights are needed for whatever it may be.
+			needs = append(needs, on(path.Join(op.Path, "**"), policy.Read, policy.Write, policy.Delete)...)
+		}
+		return needs
 	case "sftp.hardlink":
 		// What is written to or read from the new name is the old file.
 		return append(on(op.Path, policy.Read, policy.Write), on(op.To, policy.Write)...)
 	}
 	return nil
+}
+
+// handsOut says whether the operation gives the contents of files or of a connection away rather than showing them. A shell
+// or command at a terminal shows them: whoever looks at a screen can keep what is on it, yet no file leaves by itself.
+func (op Operation) handsOut() bool {
+	switch op.Kind {
+	case "sftp.open":
+		return op.Read
+	case "ssh.exec", "ssh.shell":
+		return !op.Terminal
+	}
+	return op.Kind == "tcp.forward"
 }
 
 // onFile says whether the operation is one on a file by SFTP.

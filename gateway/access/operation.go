@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,7 @@ type Operation struct {
 	Read      bool   // sftp.open
 	Write     bool   // sftp.open
 	Own       bool   // sftp.rename: of a file this session made, onto a free name
+	Folder    bool   // sftp.rename: of a folder, with all that is in it
 	Method    string // http.request
 	Channel   uint32 // the channel its recording entries carry
 	Terminal  bool   // a person looks at a terminal
@@ -74,6 +76,8 @@ type classified struct {
 	label  string
 	why    string         // why a line is opaque
 	shut   *policy.Reason // why the door refuses it, whatever policy says
+	// handsOut says that it gives contents away rather than showing them (F-2).
+	handsOut bool
 }
 
 // Authorize decides one operation and puts the decision into the recording before anything happens. A *Refusal says no or
@@ -116,6 +120,7 @@ func (s *Session) decide(ctx context.Context, c classified) ruling {
 		return s.door.unfounded(notYours)
 	}
 	ruled := s.door.verdict(ctx, s.principal, in)
+	ruled.keepIn(c)
 	switch {
 	case ruled.Effect == policy.Deny:
 	case c.shut != nil:
@@ -129,15 +134,35 @@ func (s *Session) decide(ctx context.Context, c classified) ruling {
 }
 
 // carriedOut refuses what policy allows only under obligations that nothing here carries out yet: forgetting one would open
-// more than policy meant. That somebody has to watch is carried out in SSH sessions.
+// more than policy meant. In SSH sessions somebody watches and downloads can be off; files are carried up to max_bytes.
 func (r *ruling) carriedOut() {
 	o := r.Obligations
-	supervise := o.Supervise && (r.input == nil || r.input.Action.Protocol != "ssh")
-	if r.Effect == policy.Deny || !(o.Watermark || supervise || o.Download != "" && o.Download != "on" || o.MaxBytes > 0) {
+	var does policy.Action
+	if r.input != nil {
+		does = r.input.Action
+	}
+	onSSH := does.Protocol == "ssh"
+	counted := does.Operation == "ssh.connect" || strings.HasPrefix(does.Operation, "sftp.")
+	if r.Effect == policy.Deny ||
+		!(o.Watermark || o.Supervise && !onSSH || viewing(o) && !onSSH || o.MaxBytes > 0 && !counted) {
 		return
 	}
 	r.refuse(notCarriedOut)
 }
+
+// keepIn refuses what would hand out what may only be looked at (F-2).
+func (r *ruling) keepIn(c classified) {
+	if c.handsOut && r.Effect != policy.Deny && viewing(r.Obligations) {
+		r.refuse(onlyViewing)
+	}
+}
+
+// viewing says that files may be looked at, not taken away.
+func viewing(o policy.Obligations) bool { return o.Download != "" && o.Download != "on" }
+
+var onlyViewing = policy.Reason{ID: "download_off", Table: "F-2",
+	EN: "What is here may be looked at, not taken away: use a terminal. A program without one, and SFTP, hand files out.",
+	JA: "ここにあるものは閲覧のみ可能で、持ち出しはできません。端末を使ってください。"}
 
 func opaqueReason(why string) policy.Reason {
 	r := policy.Reason{ID: "opaque_line",
@@ -152,7 +177,7 @@ func opaqueReason(why string) policy.Reason {
 
 // classify turns a raw operation into the rights it needs. What it does not know needs nothing, which policy denies.
 func (s *Session) classify(op Operation) (classified, error) {
-	c := classified{action: policy.Action{Protocol: s.protocol, Operation: op.Kind}, label: LabelWire}
+	c := classified{action: policy.Action{Protocol: s.protocol, Operation: op.Kind}, label: LabelWire, handsOut: op.handsOut()}
 	switch op.Kind {
 	case "ssh.exec":
 		catalogue, err := s.door.currentCatalogue()
@@ -271,6 +296,9 @@ func (g *Grant) Decision() policy.Decision {
 	defer g.session.mu.Unlock()
 	return g.ruling.Decision
 }
+
+// MaxBytes is how many bytes one transfer may carry, 0 for any number.
+func (g *Grant) MaxBytes() int64 { return g.ruling.Obligations.MaxBytes }
 
 // Label says how this operation's rights are enforced.
 func (g *Grant) Label() string { return g.label }

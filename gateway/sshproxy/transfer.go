@@ -109,9 +109,11 @@ func (ch *channel) startCopy(req *ssh.Request, line string) {
 		ch.refuseStart(req, "ssh.exec", "scp", noticeCopyPath)
 		return
 	}
-	from, err := resolver.Parent(command.Path)
-	if err == nil && command.Upload {
-		from, err = resolver.Real(command.Path)
+	from, inside := "", false
+	if command.Upload {
+		from, inside, err = resolver.Real(command.Path)
+	} else {
+		from, err = resolver.Parent(command.Path)
 	}
 	if err != nil {
 		resolver.Close()
@@ -128,7 +130,8 @@ func (ch *channel) startCopy(req *ssh.Request, line string) {
 		return
 	}
 	t := &transfer{channel: ch, explained: make(map[string]bool)}
-	cfg := scp.Config{Command: command, Path: from, Inside: command.Upload && resolver.IsFolder(from), Resolve: resolver.Real,
+	cfg := scp.Config{Command: command, Path: from, Inside: inside,
+		Resolve:   func(path string) (string, error) { real, _, err := resolver.Real(path); return real, err },
 		Authorize: ch.session.Authorize, Record: ch.record, Explain: t.explain, Channel: ch.number, Bodies: int64(sftp.Capped),
 		Client: ch.client, Target: ch.upstream}
 	ch.replying.Lock()

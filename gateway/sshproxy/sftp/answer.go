@@ -69,6 +69,9 @@ func (f *Filter) hear(p frame) error {
 		return fmt.Errorf("%w: the target answers what was not asked", ErrMalformed)
 	}
 	if asked.answer != nil {
+		if p.kind() == typeStatus && len(p) < 13 {
+			return fmt.Errorf("%w: a status", ErrMalformed)
+		}
 		asked.answer <- append(frame(nil), p...) // the buffer is used again
 		return nil
 	}
@@ -102,7 +105,24 @@ func (f *Filter) hear(p frame) error {
 	case asked.grant != nil:
 		f.done(asked, code)
 	}
+	if asked.grant != nil {
+		f.settle()
+	}
 	return f.finish(p)
+}
+
+// settle counts an operation on a path as carried out.
+func (f *Filter) settle() {
+	f.mu.Lock()
+	f.carried--
+	quiet := f.carried == 0
+	f.mu.Unlock()
+	if quiet {
+		select {
+		case f.settled <- struct{}{}:
+		default: // it is told already
+		}
+	}
 }
 
 // answeredBy says whether an answer is of a type that can answer the request.
@@ -140,6 +160,9 @@ func (f *Filter) hearData(asked *pending, p frame) error {
 	data := d.bytes(maxPacket)
 	if d.rest == nil || len(d.rest) > 0 || uint64(len(data)) > uint64(asked.request.length) {
 		return fmt.Errorf("%w: data that was not asked for", ErrMalformed)
+	}
+	if !f.carries(asked.file, len(data)) {
+		return f.reply(asked.request, statusFailure, tooMuch)
 	}
 	if err := f.keep(asked.file, &asked.file.read, 't', asked.request.offset, data); err != nil {
 		return err

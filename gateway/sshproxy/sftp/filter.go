@@ -51,6 +51,7 @@ type Config struct {
 
 // granted is an operation that was allowed; it ends once.
 type granted interface {
+	MaxBytes() int64 // how many one transfer may carry, 0 for any number
 	End(outcome recorder.Outcome, detail map[string]any)
 }
 
@@ -61,22 +62,26 @@ type Filter struct {
 	authorize func(ctx context.Context, op access.Operation) (granted, error)
 
 	sending [2]sync.Mutex // toward client and target: packets do not mix
-	steps   chan *step    // path operations in the order they came
+	steps   chan *request // path operations in the order they came
+	walk    walk          // of the goroutine that decides them
 	slots   chan struct{} // one for each request of the client without an answer
 	gone    chan struct{} // closed when the target has nothing more to say
+	settled chan struct{} // tells that carried became 0
 
 	mu      sync.Mutex // guards the fields below
 	ids     uint32     // of requests toward the target: all are the gateway's own, so that a client cannot confuse them
 	pending map[uint32]*pending
 	opening int
+	carried int // path operations that the target was asked to carry out and has not answered
 	files   map[string]*file
 	numbers uint32
 	created map[string]bool
+	moved   int64 // bytes of contents, both ways
 }
 
 // New makes a filter whose decisions end with ctx.
 func New(ctx context.Context, cfg Config) *Filter {
-	return &Filter{
+	f := &Filter{
 		cfg: cfg, ctx: ctx,
 		authorize: func(ctx context.Context, op access.Operation) (granted, error) {
 			grant, err := cfg.Authorize(ctx, op)
@@ -85,15 +90,18 @@ func New(ctx context.Context, cfg Config) *Filter {
 			}
 			return grant, nil
 		},
-		steps: make(chan *step, maxOutstanding), slots: make(chan struct{}, maxOutstanding), gone: make(chan struct{}),
+		steps: make(chan *request, maxOutstanding), slots: make(chan struct{}, maxOutstanding), gone: make(chan struct{}),
+		settled: make(chan struct{}, 1),
 		pending: make(map[uint32]*pending), files: make(map[string]*file), created: make(map[string]bool),
 	}
+	f.walk.ask = f.question
+	return f
 }
 
 // pending is a request that the target has not answered yet.
 type pending struct {
-	request *request   // of the client, with its own id; nil when the gateway asked for a step
-	answer  chan frame // where a step waits
+	request *request   // of the client, with its own id; nil when the gateway asks
+	answer  chan frame // where the gateway waits
 	file    *file      // of an operation on a handle
 	path    string     // resolved
 	to      string     // resolved
@@ -222,7 +230,8 @@ func (f *Filter) take(q *request, p frame) error {
 		// What the server can take, and where it begins, are no secret.
 		return f.ask(&pending{request: q}, p)
 	case q.what() != "":
-		return f.queue(q)
+		f.queue(q)
+		return nil
 	}
 	return f.useHandle(q, p)
 }
@@ -243,6 +252,8 @@ func (f *Filter) useHandle(q *request, p frame) error {
 		return f.reply(q, statusPermissionDenied, "it was not opened for that")
 	case q.kind == typeFsetstat && !open.writing:
 		return f.reply(q, statusPermissionDenied, "it was not opened for writing")
+	case q.kind == typeWrite && !f.carries(open, len(q.data)):
+		return f.reply(q, statusFailure, tooMuch)
 	case q.kind == typeWrite:
 		if err := f.keep(open, &open.written, 'c', q.offset, q.data); err != nil {
 			return err
@@ -250,6 +261,20 @@ func (f *Filter) useHandle(q *request, p frame) error {
 		q.data = nil // the packet's memory is used again
 	}
 	return f.ask(&pending{request: q, file: open}, p)
+}
+
+const tooMuch = "no more may be transferred: the policy's max_bytes"
+
+// carries says whether policy lets so many more bytes through, and counts them.
+func (f *Filter) carries(open *file, n int) bool {
+	limit := open.grant.MaxBytes()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if limit > 0 && f.moved+int64(n) > limit {
+		return false
+	}
+	f.moved += int64(n)
+	return true
 }
 
 // keep counts a piece of a file's contents and puts it on record as far as bodies are kept: one byte for who sent it, the

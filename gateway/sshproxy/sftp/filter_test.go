@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,7 @@ type door struct {
 	mu   sync.Mutex
 	asks []access.Operation
 	open int
+	max  int64 // bytes that one transfer may carry
 }
 
 func (d *door) authorize(_ context.Context, op access.Operation) (granted, error) {
@@ -38,6 +40,8 @@ type pass struct {
 	once sync.Once
 }
 
+func (p *pass) MaxBytes() int64 { return p.door.max }
+
 func (p *pass) End(recorder.Outcome, map[string]any) {
 	p.once.Do(func() {
 		p.door.mu.Lock()
@@ -54,11 +58,12 @@ func newFilter(ctx context.Context, d *door, client, target io.Writer) *Filter {
 	return f
 }
 
-// target answers requests as a server whose root is a map would: REALPATH cleans, names that begin with "link" are links to
-// /else, everything is there but what ends in "new".
+// target is a server whose links are real ones and whose REALPATH does nothing but tidy up. Names that begin with "link" lead
+// to /else; home, else, d and x are folders; everything is there but what ends in "new".
 type target struct {
-	t    *testing.T
-	seen []request
+	t     *testing.T
+	seen  []request
+	links map[string]string // made by requests; "" for a name that was taken away
 }
 
 func (s *target) answer(p frame) frame {
@@ -69,37 +74,54 @@ func (s *target) answer(p frame) frame {
 	s.seen = append(s.seen, q)
 	switch q.kind {
 	case typeRealpath:
-		return packet(typeName, q.id).uint32(1).str(real(q.path)).str("").uint32(0).frame()
+		return packet(typeName, q.id).uint32(1).str(path.Join("/home", q.path)).str("").uint32(0).frame()
+	case typeReadlink:
+		return packet(typeName, q.id).uint32(1).str(s.link(q.path)).str("").uint32(0).frame()
 	case typeOpen, typeOpendir:
 		return packet(typeHandle, q.id).str("h" + q.path).frame()
 	case typeLstat, typeStat:
-		if strings.HasSuffix(q.path, "new") {
-			return status(q.id, statusNoSuchFile, "")
-		}
-		return packet(typeAttrs, q.id).uint32(0).frame()
+		return s.lstat(q)
 	case typeRead:
 		return packet(typeData, q.id).str("text").frame()
+	case typeRename:
+		s.links[q.path] = ""
+	case typeSymlink:
+		s.links[q.to] = q.path
 	}
 	return status(q.id, statusOK, "")
 }
 
-func real(p string) string {
-	var out []string
-	for _, part := range strings.Split(path.Clean("/home/"+p), "/") {
-		if strings.HasPrefix(part, "link") {
-			out = []string{"", "else"}
-			continue
-		}
-		out = append(out, part)
+func (s *target) link(p string) string {
+	if to, made := s.links[p]; made {
+		return to
 	}
-	if path.IsAbs(p) {
-		out = append([]string{""}, out[min(2, len(out)):]...)
+	if strings.HasPrefix(path.Base(p), "link") {
+		return "/else"
 	}
-	return path.Join("/", strings.Join(out, "/"))
+	return ""
+}
+
+func (s *target) lstat(q request) frame {
+	mode := uint32(0o100644)
+	switch to, made := s.links[q.path]; {
+	case made && to == "" || !made && strings.HasSuffix(q.path, "new"):
+		return status(q.id, statusNoSuchFile, "")
+	case s.link(q.path) != "":
+		mode = 0o120777
+	case slices.Contains([]string{"home", "else", "d", "x"}, path.Base(q.path)):
+		mode = 0o040755
+	}
+	return packet(typeAttrs, q.id).uint32(0x04).uint32(mode).frame()
 }
 
 // converse sends requests one after the other, each when the last was answered, and returns the answers.
 func converse(t *testing.T, d *door, requests ...frame) (answers []frame, seen []request) {
+	t.Helper()
+	return talk(t, d, 1, requests...)
+}
+
+// talk sends requests, at most so many before their answers are read, and returns the answers in the order of the requests.
+func talk(t *testing.T, d *door, ahead int, requests ...frame) (answers []frame, seen []request) {
 	t.Helper()
 	clientIn, clientOut := io.Pipe()
 	targetIn, targetOut := io.Pipe()
@@ -119,7 +141,7 @@ func converse(t *testing.T, d *door, requests ...frame) (answers []frame, seen [
 		}
 		clientOut.Close()
 	})
-	s := &target{t: t}
+	s := &target{t: t, links: map[string]string{}}
 	running.Go(func() {
 		defer answersTo.Close()
 		buf := make([]byte, maxPacket)
@@ -145,14 +167,23 @@ func converse(t *testing.T, d *door, requests ...frame) (answers []frame, seen [
 	}
 	toFilter.Write(frame{0, 0, 0, 5, typeInit, 0, 0, 0, 3})
 	read()
-	for i, q := range requests {
-		q.setID(uint32(1000 + i))
-		toFilter.Write(q)
-		answer := read()
-		if answer.id() != uint32(1000+i) {
-			t.Errorf("the answer to %d has id %d", 1000+i, answer.id())
+	answers = make([]frame, len(requests))
+	for begin := 0; begin < len(requests); begin += ahead {
+		part := requests[begin:min(begin+ahead, len(requests))]
+		go func() {
+			for i, q := range part {
+				q.setID(uint32(1000 + begin + i))
+				toFilter.Write(q)
+			}
+		}()
+		for range part {
+			answer := read()
+			i := int(answer.id()) - 1000
+			if i < begin || i >= begin+len(part) || answers[i] != nil {
+				t.Fatalf("an answer has the id %d", answer.id())
+			}
+			answers[i] = answer
 		}
-		answers = append(answers, answer)
 	}
 	toFilter.Close()
 	running.Wait()
@@ -198,6 +229,8 @@ func TestTheDoorIsAskedAboutWhatThePathReallyIs(t *testing.T) {
 		"a slash at the end":   {packet(typeMkdir, 0).str("d/").uint32(0).frame(), access.Operation{Kind: "sftp.mkdir", Path: "/home/d"}, "/home/d"},
 		"two names": {names(typeRename, "link/a", "b"), access.Operation{Kind: "sftp.rename", Path: "/else/a", To: "/home/b"},
 			"/else/a"},
+		"a folder": {names(typeRename, "d", "b"), access.Operation{Kind: "sftp.rename", Path: "/home/d", To: "/home/b", Folder: true},
+			"/home/d"},
 		"two names, as POSIX does": {extended(extRename, "a", "link/b"),
 			access.Operation{Kind: "sftp.rename", Path: "/home/a", To: "/else/b"}, "/home/a"},
 		"another name for a file": {extended(extHardlink, "link", "b"),
@@ -220,6 +253,94 @@ func TestTheDoorIsAskedAboutWhatThePathReallyIs(t *testing.T) {
 	}
 }
 
+// TestAPathIsLookedAtWhenItsTurnHasCome: whoever sends everything at once gains nothing from what the paths were before.
+func TestAPathIsLookedAtWhenItsTurnHasCome(t *testing.T) {
+	d := &door{}
+	_, seen := talk(t, d, 10, names(typeRename, "d", "away"), names(typeSymlink, "/secret", "d"), open("d/file", flagWrite),
+		names(typeSymlink, "/secret/made", "dangling"), open("dangling", flagWrite|flagCreate))
+	for i, want := range map[int]string{2: "/secret/file", 4: "/secret/made"} {
+		if len(d.asks) <= i || d.asks[i].Path != want {
+			t.Fatalf("the door was asked %+v, want %s", d.asks, want)
+		}
+	}
+	if last := seen[len(seen)-1]; last.path != "/secret/made" {
+		t.Errorf("the target was sent %q", last.path)
+	}
+}
+
+// TestAttributesStayTheirOwn while later packets use the memory they came in.
+func TestAttributesStayTheirOwn(t *testing.T) {
+	var requests []frame
+	for i := range 200 {
+		requests = append(requests, packet(typeMkdir, 0).str("new").uint32(0x04).uint32(uint32(i)).frame())
+	}
+	_, seen := talk(t, &door{}, len(requests), requests...)
+	made := uint32(0)
+	for _, q := range seen {
+		if q.kind != typeMkdir {
+			continue
+		}
+		if got := packet(0, 0).uint32(4).uint32(made).out[9:]; !bytes.Equal(q.attrs, got) {
+			t.Fatalf("folder %d was made with %x", made, q.attrs)
+		}
+		made++
+	}
+	if made != 200 {
+		t.Errorf("%d folders were made", made)
+	}
+}
+
+// TestTenThousandRequestsAtOnce are all answered, each with its own id.
+func TestTenThousandRequestsAtOnce(t *testing.T) {
+	var requests []frame
+	for range 10000 {
+		requests = append(requests, name(typeLstat, "r"))
+	}
+	answers, _ := talk(t, &door{}, len(requests), requests...)
+	for i, a := range answers {
+		if a.kind() != typeAttrs {
+			t.Fatalf("answer %d: %x", i, []byte(a))
+		}
+	}
+}
+
+// TestMaxBytesCountsBothWays: what goes beyond it is refused, and nothing of it is passed on.
+func TestMaxBytesCountsBothWays(t *testing.T) {
+	read := packet(typeRead, 0).str("h/home/r").uint32(0).uint32(0).uint32(10).frame()
+	write := packet(typeWrite, 0).str("h/home/w").uint32(0).uint32(0).str("12345").frame()
+	for what, c := range map[string]struct {
+		max  int64
+		want []uint32 // of two reads of 4 bytes and two writes of 5
+	}{
+		"without one": {0, []uint32{statusOK, statusOK, statusOK, statusOK}},
+		"enough":      {18, []uint32{statusOK, statusOK, statusOK, statusOK}},
+		"one short":   {17, []uint32{statusOK, statusOK, statusOK, statusFailure}},
+		"reading":     {7, []uint32{statusOK, statusFailure, statusFailure, statusFailure}},
+	} {
+		d := &door{max: c.max}
+		answers, seen := converse(t, d, open("r", flagRead), open("w", flagWrite), slices.Clone(read), slices.Clone(read),
+			slices.Clone(write), slices.Clone(write))
+		writes := 0
+		for _, q := range seen {
+			if q.kind == typeWrite {
+				writes++
+			}
+		}
+		wanted := 0
+		for i, code := range c.want {
+			if got := answers[2+i]; got.status() != code {
+				t.Errorf("%s: answer %d has status %d, want %d", what, i, got.status(), code)
+			}
+			if i >= 2 && code == statusOK {
+				wanted++
+			}
+		}
+		if writes != wanted {
+			t.Errorf("%s: the target was sent %d writes, want %d", what, writes, wanted)
+		}
+	}
+}
+
 // TestNothingRefusedReachesTheTarget: its answer is the filter's own.
 func TestNothingRefusedReachesTheTarget(t *testing.T) {
 	for what, q := range map[string]frame{
@@ -238,7 +359,7 @@ func TestNothingRefusedReachesTheTarget(t *testing.T) {
 				t.Errorf("answered with %x", []byte(answers[0]))
 			}
 			for _, s := range seen {
-				if s.kind != typeRealpath {
+				if s.kind != typeRealpath && s.kind != typeLstat {
 					t.Errorf("the target was sent type %d", s.kind)
 				}
 			}

@@ -1,10 +1,6 @@
 package sftp
 
-import (
-	"path"
-
-	"github.com/sekisho/sekisho/gateway/access"
-)
+import "github.com/sekisho/sekisho/gateway/access"
 
 // what says which operation of the door a request is, "" for one that is not on a path.
 func (q *request) what() string {
@@ -60,53 +56,15 @@ func (q *request) creates() bool { return q.kind == typeOpen && q.flags&flagCrea
 // renames says whether the request gives a file another name.
 func (q *request) renames() bool { return q.kind == typeRename || q.name == extRename }
 
+// moves says whether another path may mean another file once the request has been carried out.
+func (q *request) moves() bool { return q.renames() || q.name == extHardlink || q.kind == typeSymlink }
+
 // operation is the request as the door sees it, on resolved paths.
-func (q *request) operation(from, to string, own bool) access.Operation {
-	op := access.Operation{Kind: q.what(), Path: from, To: to, Own: own}
+func (q *request) operation(from, to place, own bool) access.Operation {
+	op := access.Operation{Kind: q.what(), Path: from.path, To: to.path, Own: own, Folder: q.renames() && from.folder}
 	if q.kind == typeOpen {
 		op.Read = q.flags&flagRead != 0
 		op.Write = q.flags&^uint32(flagRead) != 0
 	}
 	return op
-}
-
-// lookup is what the gateway asks the target about one path before it decides: its real path, or that of the folder it is
-// in where the last link is not followed.
-type lookup struct {
-	ask  string // what REALPATH is sent for
-	base string // to be put behind the answer
-}
-
-func lookupOf(p string, follow bool) (lookup, bool) {
-	if follow {
-		return lookup{ask: p}, true
-	}
-	dir, base := path.Split(trimSlashes(p))
-	if base == "" || base == "." || base == ".." {
-		// A folder by another name: there is no last link, so its own real path will do.
-		return lookup{ask: p}, p != ""
-	}
-	if dir == "" {
-		dir = "."
-	}
-	return lookup{ask: dir, base: base}, true
-}
-
-// trimSlashes drops slashes at the end, which say nothing but that it is a folder.
-func trimSlashes(p string) string {
-	for len(p) > 1 && p[len(p)-1] == '/' {
-		p = p[:len(p)-1]
-	}
-	return p
-}
-
-// resolve puts the target's answer and the base together; false for an answer that is no absolute path.
-func (l lookup) resolve(real string) (string, bool) {
-	if !path.IsAbs(real) || path.Clean(real) != real {
-		return "", false
-	}
-	if l.base == "" {
-		return real, true
-	}
-	return path.Join(real, l.base), true
 }

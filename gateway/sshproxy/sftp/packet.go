@@ -66,6 +66,7 @@ const (
 const (
 	maxPacket = 256<<10 + 1024 // bytes; OpenSSH takes 256 KiB
 	maxPath   = 4096           // bytes, PATH_MAX
+	maxAttrs  = 1024           // bytes; those that are known take 32
 	maxHandle = 256            // bytes, by the draft
 )
 
@@ -275,7 +276,12 @@ func (d *decoder) attrs() []byte {
 	if d.rest == nil {
 		return nil
 	}
-	return start[:len(start)-len(d.rest)]
+	taken := start[:len(start)-len(d.rest)]
+	if len(taken) > maxAttrs {
+		d.problem = "the attributes are too long"
+		return nil
+	}
+	return bytes.Clone(taken) // the packet's memory is used again before the request is decided
 }
 
 // encoder builds a packet.

@@ -1,21 +1,23 @@
 package sftp
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"path"
 )
 
-// Resolver asks an SFTP server what paths are, one question at a time.
+// Resolver asks an SFTP server what paths are, one path at a time.
 type Resolver struct {
 	conn io.ReadWriteCloser
 	ids  uint32
 	buf  []byte
+	walk walk
 }
 
 // NewResolver greets the server on conn, which Close closes.
 func NewResolver(conn io.ReadWriteCloser) (*Resolver, error) {
 	r := &Resolver{conn: conn, buf: make([]byte, maxPacket)}
+	r.walk.ask = r.ask
 	_, err := conn.Write(frame{0, 0, 0, 5, typeInit, 0, 0, 0, 3})
 	if err == nil {
 		var p frame
@@ -33,63 +35,49 @@ func NewResolver(conn io.ReadWriteCloser) (*Resolver, error) {
 // Close ends the questions.
 func (r *Resolver) Close() error { return r.conn.Close() }
 
-// Real is the path without links and dots; its last part may be missing on the target.
-func (r *Resolver) Real(p string) (string, error) {
-	l, _ := lookupOf(p, true)
-	return r.resolve(l)
-}
+// Real is the path without links and dots, and whether it is a folder; its last part may be missing on the target.
+func (r *Resolver) Real(p string) (real string, folder bool, err error) { return r.to(p, true) }
 
 // Parent is the path with the folder it is in resolved: what the name itself links to is left alone.
 func (r *Resolver) Parent(p string) (string, error) {
-	l, ok := lookupOf(p, false)
-	if !ok {
-		return "", fmt.Errorf("%q is no path", p)
-	}
-	return r.resolve(l)
+	named, _, err := r.to(p, false)
+	return named, err
 }
 
-func (r *Resolver) resolve(l lookup) (string, error) {
-	reply, err := r.ask(packet(typeRealpath, 0).str(l.ask).frame())
-	if err != nil {
-		return "", err
+func (r *Resolver) to(p string, follow bool) (string, bool, error) {
+	at, refused, err := r.walk.to(p, follow)
+	if err == nil && refused != nil {
+		err = fmt.Errorf("the target cannot resolve %q", p)
 	}
-	real, ok := onlyName(reply)
-	if ok {
-		real, ok = l.resolve(real)
-	}
-	if !ok {
-		return "", fmt.Errorf("the target cannot resolve %q", path.Join(l.ask, l.base))
-	}
-	return real, nil
+	return at.path, at.folder, err
 }
 
-// IsFolder says whether there is a folder at p.
-func (r *Resolver) IsFolder(p string) bool {
-	reply, err := r.ask(packet(typeStat, 0).str(p).frame())
-	if err != nil || reply.kind() != typeAttrs {
-		return false
+// ask sends all questions at once; answers may come in any order.
+func (r *Resolver) ask(questions []frame) ([]frame, error) {
+	answers := make([]frame, len(questions))
+	first := r.ids + 1
+	for _, q := range questions {
+		r.ids++
+		q.setID(r.ids)
+		if _, err := r.conn.Write(q); err != nil {
+			return nil, err
+		}
 	}
-	const directory = 0o040000
-	d := decoder{rest: reply.body()}
-	flags := d.uint32()
-	if flags&0x01 != 0 {
-		d.take(8)
+	for range questions {
+		p, err := readFrame(r.conn, r.buf)
+		if err != nil {
+			return nil, noEOF(err)
+		}
+		i := int64(0)
+		if p.kind() != typeVersion && p.kind() != typeInit {
+			i = int64(p.id()) - int64(first)
+		}
+		if p.kind() < typeStatus || i < 0 || i >= int64(len(answers)) || answers[i] != nil {
+			return nil, errors.Join(ErrMalformed, errors.New("an answer to another question"))
+		}
+		if answers[i] = append(frame(nil), p...); p.kind() == typeStatus && len(p) < 13 {
+			return nil, fmt.Errorf("%w: a status", ErrMalformed)
+		}
 	}
-	if flags&0x02 != 0 {
-		d.take(8)
-	}
-	return flags&0x04 != 0 && d.uint32()&0o170000 == directory
-}
-
-func (r *Resolver) ask(p frame) (frame, error) {
-	r.ids++
-	p.setID(r.ids)
-	if _, err := r.conn.Write(p); err != nil {
-		return nil, err
-	}
-	reply, err := readFrame(r.conn, r.buf)
-	if err == nil && (reply.kind() == typeVersion || reply.id() != r.ids) {
-		err = fmt.Errorf("%w: an answer to another question", ErrMalformed)
-	}
-	return reply, err
+	return answers, nil
 }
