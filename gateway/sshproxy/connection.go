@@ -27,6 +27,7 @@ type connection struct {
 	proxy     *Proxy
 	ctx       context.Context // ends when the client's connection does
 	client    ssh.Conn
+	wire      *wire // under client
 	principal identity.Principal
 
 	// What the contractor addressed. named is false for the gateway itself; a name that is not well formed gets an
@@ -53,8 +54,8 @@ type connection struct {
 	noted     map[notice]bool
 }
 
-func newConnection(p *Proxy, ctx context.Context, client ssh.Conn, who identity.Principal) *connection {
-	return &connection{proxy: p, ctx: ctx, client: client, principal: who, channels: newSlots(p.cfg.Limits.Channels),
+func newConnection(p *Proxy, ctx context.Context, client ssh.Conn, wire *wire, who identity.Principal) *connection {
+	return &connection{proxy: p, ctx: ctx, client: client, wire: wire, principal: who, channels: newSlots(p.cfg.Limits.Channels),
 		handling: newSlots(p.cfg.Limits.Channels + maxRefusing), live: make(map[*channel]struct{}),
 		endpoints: make(map[string]*access.Session), noted: make(map[notice]bool)}
 }
@@ -149,7 +150,7 @@ func (c *connection) join(nc ssh.NewChannel, l *link) {
 		go ssh.DiscardRequests(answers)
 		return
 	}
-	ch := newChannel(c, l, client, upstream)
+	ch := newChannel(c, l, bulk{client, c.wire}, bulk{upstream, l.wire})
 	c.enlist(ch)
 	defer c.delist(ch)
 	ch.run(requests, answers)

@@ -47,11 +47,12 @@ func (c *connection) serveTCP(nc ssh.NewChannel, f forward) {
 		return
 	}
 	defer conn.Close()
-	client, requests, err := nc.Accept()
+	accepted, requests, err := nc.Accept()
 	if err != nil {
 		grant.End(recorder.Lost, map[string]any{"reason": "the client has gone"})
 		return
 	}
+	client := bulk{accepted, c.wire}
 	go ssh.DiscardRequests(requests)
 	var sent, received atomic.Int64
 	var both sync.WaitGroup

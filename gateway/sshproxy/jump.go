@@ -77,7 +77,7 @@ func (c *connection) serveForward(nc ssh.NewChannel, atStart bool) {
 	if err != nil {
 		return
 	}
-	inside := &tunnel{Channel: channel, local: c.client.LocalAddr(), remote: c.client.RemoteAddr(),
+	inside := &tunnel{Channel: bulk{channel, c.wire}, local: c.client.LocalAddr(), remote: c.client.RemoteAddr(),
 		hangUp: func() { c.client.Close() }, patience: c.proxy.cfg.Limits.Grace}
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -94,7 +94,8 @@ func (c *connection) serveForward(nc ssh.NewChannel, atStart bool) {
 // serveInside is the inner SSH connection, from its handshake to its end.
 func (c *connection) serveInside(inside *tunnel, f forward, free bool) {
 	grace := time.AfterFunc(c.proxy.cfg.Limits.Grace, func() { inside.Close() })
-	client, channels, requests, err := ssh.NewServerConn(inside, c.innerConfig(f.Host, free))
+	wire := newWire(inside)
+	client, channels, requests, err := ssh.NewServerConn(wire, c.innerConfig(f.Host, free))
 	if err != nil {
 		grace.Stop()
 		c.innerRefused(f, err)
@@ -104,7 +105,7 @@ func (c *connection) serveInside(inside *tunnel, f forward, free bool) {
 		client.Close()
 	}
 	ctx, cancel := context.WithCancel(c.ctx)
-	inner := newConnection(c.proxy, ctx, client, c.principal)
+	inner := newConnection(c.proxy, ctx, client, wire, c.principal)
 	inner.principal.Client = clientOf(client)
 	inner.address, inner.named = address{login: client.User(), target: f.Host}, true
 	inner.wellFormed = client.User() != "" && printable(client.User(), maxName)

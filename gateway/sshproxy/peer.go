@@ -23,7 +23,7 @@ import (
 // peer is one TCP connection from outside and the SSH connection on it. It is the net.Conn that the SSH library reads, so
 // that a client which goes away is noticed even while a login waits for its approval.
 type peer struct {
-	net.Conn
+	*wire
 	proxy  *Proxy
 	source netip.AddrPort
 	ctx    context.Context // ends when the connection does
@@ -44,14 +44,14 @@ type peer struct {
 func newPeer(ctx context.Context, p *Proxy, conn net.Conn, source netip.AddrPort) *peer {
 	// Not a child of Serve's context: when that ends, sessions still say goodbye.
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c := &peer{Conn: conn, proxy: p, source: source, ctx: own, hangUp: cancel}
+	c := &peer{wire: newWire(conn), proxy: p, source: source, ctx: own, hangUp: cancel}
 	// Deadlines on the connection would be wiped by the SSH library, so the login grace is a timer that closes.
 	c.grace = time.AfterFunc(p.cfg.Limits.Grace, func() { c.Close() })
 	return c
 }
 
 func (c *peer) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
+	n, err := c.wire.Read(b)
 	if err != nil {
 		c.hangUp()
 	}
@@ -60,7 +60,7 @@ func (c *peer) Read(b []byte) (int, error) {
 
 func (c *peer) Close() error {
 	c.hangUp()
-	return c.Conn.Close()
+	return c.wire.Close()
 }
 
 // SetDeadline does nothing: the listener shell clears deadlines before every read and write.
@@ -139,7 +139,7 @@ func (c *peer) connection(sc *ssh.ServerConn) *connection {
 		if !ok {
 			panic("a connection without a login reached its channels")
 		}
-		c.outer = newConnection(c.proxy, c.ctx, sc, proved.principal)
+		c.outer = newConnection(c.proxy, c.ctx, sc, c.wire, proved.principal)
 		c.outer.ended = c.gone
 		c.outer.key = proved.key
 		c.outer.address, c.outer.named, c.outer.wellFormed = addressOf(sc.User())

@@ -21,6 +21,7 @@ const maxBanner = 4 << 10
 type link struct {
 	session *access.Session
 	client  ssh.Conn
+	wire    *wire           // under client
 	down    context.Context // ends when the transport to the target does
 
 	shellOnce sync.Once
@@ -87,14 +88,14 @@ func (c *connection) handshake(ctx context.Context, session *access.Session, che
 		return nil, errUnreachable{err}
 	}
 	defer context.AfterFunc(ctx, func() { raw.Close() })()
-	l := &link{session: session}
+	l := &link{session: session, wire: newWire(raw)}
 	cfg, err := c.clientConfig(l, check)
 	if err != nil {
 		raw.Close()
 		return nil, err
 	}
 	down, broke := context.WithCancel(context.Background())
-	client, channels, requests, err := ssh.NewClientConn(&watched{Conn: raw, broke: broke}, session.Target().Name, cfg)
+	client, channels, requests, err := ssh.NewClientConn(&watched{Conn: l.wire, broke: broke}, session.Target().Name, cfg)
 	if err != nil {
 		broke()
 		return nil, err

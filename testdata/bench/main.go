@@ -23,6 +23,7 @@ var (
 	connects = flag.Int("connects", 10, "connect+exec per round")
 	keys     = flag.Int("keys", 200, "keystrokes per round")
 	bytesMB  = flag.Int("mb", 64, "MiB downloaded per round")
+	only     = flag.String("only", "", "measure only operations whose name contains this")
 	binary   = flag.String("sekisho", "bin/sekisho", "the built binary")
 )
 
@@ -84,6 +85,9 @@ func measure(s *stage) error {
 		*rounds, kex, cipher)
 	var reached []string
 	for _, op := range operations {
+		if !strings.Contains(op.name, *only) {
+			continue
+		}
 		before := load()
 		got, err := repeat(s, op)
 		if err != nil {
