@@ -7,8 +7,8 @@ import (
 	"github.com/sekisho/sekisho/policy"
 )
 
-// watchGrace is how long a session that has to be watched goes on when nobody watches it any more.
-const watchGrace = 30 * time.Second
+// WatchGrace is how long a session that has to be watched goes on when nobody watches it any more.
+const WatchGrace = 30 * time.Second
 
 // WaitsForWatcher is SessionRecord.Waits of a session in which nothing starts until somebody of the company watches it.
 const WaitsForWatcher = "watcher"
@@ -25,6 +25,22 @@ func (s *Session) lacksWatcher(r *ruling) bool {
 	}
 	s.supervised = true
 	return false
+}
+
+// NotWatched is the refusal of everything in a session that has to be watched and is not, nil in every other.
+func (s *Session) NotWatched() *Refusal {
+	r := ruling{Decision: s.ruled()}
+	if !s.lacksWatcher(&r) {
+		return nil
+	}
+	return &Refusal{Effect: policy.Deny, Reasons: []policy.Reason{notWatched}, Decision: r.ID, Watch: s.id}
+}
+
+// ruled is the decision that holds the session open.
+func (s *Session) ruled() policy.Decision {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.decision
 }
 
 // AwaitWatcher waits until somebody of the company watches the session; it ends with ctx and with the session.
@@ -62,7 +78,7 @@ func (s *Session) keepWatched(now time.Time) {
 	if s.unwatched.IsZero() {
 		s.unwatched = now
 	}
-	left := watchGrace - now.Sub(s.unwatched)
+	left := WatchGrace - now.Sub(s.unwatched)
 	first := !s.alone
 	s.alone = true
 	s.mu.Unlock()

@@ -211,7 +211,9 @@ func (ch *channel) exec(req *ssh.Request) {
 	case !ok:
 		ch.refuse(answering(req), noticeLine.text())
 	case transfers(line):
-		ch.startCopy(req, line)
+		if !ch.unwatched(req, "ssh.exec") {
+			ch.startCopy(req, line)
+		}
 	default:
 		ch.start(req, access.Operation{Kind: "ssh.exec", Command: line})
 	}
@@ -223,7 +225,9 @@ func (ch *channel) startSubsystem(req *ssh.Request) {
 	case ch.taken() || ssh.Unmarshal(req.Payload, &s) != nil:
 		reply(req, false)
 	case s.Name == "sftp":
-		ch.startTransfer(req)
+		if !ch.unwatched(req, "ssh.sftp") {
+			ch.startTransfer(req)
+		}
 	default:
 		ch.refuseStart(req, "ssh.subsystem", clean(s.Name, 64), noticeSubsystem)
 	}

@@ -71,6 +71,25 @@ type setup struct {
 	targets []string // YAML of more targets, "name: {…}", beside db1 and strict, which are the real sshd
 	now     func() time.Time
 	log     *zap.Logger
+	// overrides are exceptions to the shipped matrix, YAML
+	overrides string
+}
+
+// policy is the shipped one with the overrides.
+func (s setup) policy(t *testing.T) *policy.Revision {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, os.CopyFS(dir, rego.FS))
+	file := filepath.Join(dir, "matrix.yaml")
+	text, err := os.ReadFile(file)
+	must(t, err)
+	if s.overrides != "" {
+		text = []byte(strings.Replace(string(text), "\noverrides: []", "\noverrides:\n"+s.overrides, 1))
+	}
+	must(t, os.WriteFile(file, text, 0o600))
+	rev, err := policy.Load(os.DirFS(dir), 1)
+	must(t, err)
+	return rev
 }
 
 // authority makes the gateway's keys once: every test uses the same, as every test uses the same sshd.
@@ -128,8 +147,8 @@ func (g *gateway) openIdentity(now func() time.Time) {
 
 func (g *gateway) openDoor(s setup) {
 	t := g.t
-	rev, err := policy.Load(rego.FS, 1)
-	must(t, err)
+	rev := s.policy(t)
+	var err error
 	g.directory, err = directory.NewLive(t.Context(), g.db.Directory(), directory.Options{Zone: time.UTC, HasWindow: rev.HasWindow})
 	must(t, err)
 	d := realSSHD(t)
@@ -172,6 +191,7 @@ people:
   hanako: {vendor: acme-maintenance, name: {en: Hanako, ja: 花子}, email: hanako@acme.example}
   ken: {vendor: kaizen, name: {en: Ken, ja: 健}, email: ken@kaizen.example}
   mika: {vendor: "@staff", roles: [approver], name: {en: Mika, ja: 美香}, email: mika@example.com}
+  ren: {vendor: "@staff", roles: [investigator], name: {en: Ren, ja: 蓮}, email: ren@example.com}
   admin: {vendor: "@staff", roles: [admin], name: {en: Admin, ja: 管理者}, email: admin@example.com}
 targets:
   %s

@@ -56,6 +56,7 @@ var (
 	noticeLine = notice{"this command line is too long, not UTF-8 or has a NUL in it, so it cannot be decided or recorded",
 		"このコマンド行は長すぎるか、UTF-8 でないか、NUL を含むため、判定も記録もできません"}
 	noticeTooMany    = notice{"you have too many connections open; close some", "接続数が上限に達しています。不要な接続を閉じてください"}
+	noticeCancelled  = notice{"cancelled; nothing was started", "中止しました。何も開始していません"}
 	noticeWithdrawn  = notice{"the request was withdrawn", "申請を取り消しました"}
 	noticeDenied     = notice{"the request was denied", "申請は却下されました"}
 	noticeUnanswered = notice{"nobody answered the request in time", "期限までに回答がありませんでした"}

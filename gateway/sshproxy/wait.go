@@ -81,9 +81,13 @@ func (t *typing) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// approved waits until somebody has answered the request of a refusal and asks the door again. It returns the refusal that
+// approved waits until somebody has answered the request of a refusal, or watches where that is wanted, and asks the door
+// again. It returns the refusal that
 // stands in the end.
 func (ch *channel) approved(ctx context.Context, refusal *access.Refusal, op access.Operation) (*access.Grant, error) {
+	if refusal.Watch != "" {
+		return ch.watched(ctx, op)
+	}
 	status, err := ch.session.Await(ctx, refusal.Request)
 	if ctx.Err() != nil && ch.session.Context().Err() == nil {
 		if err := ch.session.Withdraw(context.WithoutCancel(ctx), refusal.Request); err != nil {
@@ -99,11 +103,19 @@ func (ch *channel) approved(ctx context.Context, refusal *access.Refusal, op acc
 	case status != access.RequestApproved:
 		return nil, told{noticeUnanswered}
 	}
-	return ch.session.Authorize(ctx, op)
+	grant, err := ch.session.Authorize(ctx, op)
+	if again, ok := waitable(err); ok && again.Watch != "" {
+		again.Waits = true
+		ch.replying.Lock()
+		ch.tell(refusalText(again))
+		ch.replying.Unlock()
+		return ch.watched(ctx, op)
+	}
+	return grant, err
 }
 
-// waitable is the refusal that an approval would lift, if err is one.
+// waitable is the refusal that an approval or somebody's watching would lift, if err is one.
 func waitable(err error) (*access.Refusal, bool) {
 	refusal, ok := errors.AsType[*access.Refusal](err)
-	return refusal, ok && refusal.Request != ""
+	return refusal, ok && (refusal.Request != "" || refusal.Watch != "")
 }

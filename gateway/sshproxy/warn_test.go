@@ -34,10 +34,10 @@ func TestTheEndOfACertificateIsToldBeforeItComes(t *testing.T) {
 	}
 
 	g.until(end.Add(-10 * time.Minute))
-	s.shows(`sekisho: this session ends in 10 minutes, at `+clock+` UTC: .*C-1`)
-	s.shows(`sekisho: このセッションは10 分後（`+clock+` UTC）に終了します`)
+	s.shows(`sekisho: this session ends in 10 minutes, at ` + clock + ` UTC: .*C-1`)
+	s.shows(`sekisho: このセッションは10 分後（` + clock + ` UTC）に終了します`)
 	g.until(end.Add(-time.Minute))
-	s.shows(`sekisho: this session ends in 1 minute, at `+clock+` UTC`)
+	s.shows(`sekisho: this session ends in 1 minute, at ` + clock + ` UTC`)
 	said := bufio.NewReader(stderr)
 	first, err := said.ReadString('\n')
 	must(t, err)

@@ -44,6 +44,7 @@ roles := {
 		"gateway.session.list",
 		"gateway.session.show",
 		"gateway.session.end",
+		"gateway.session.watch",
 		"gateway.recording.read",
 		"gateway.audit.search",
 		"gateway.evidence.export",

@@ -29,6 +29,15 @@ test_an_approver_answers_requests_and_ends_leases if {
 	not may("approver", "gateway.session.end")
 }
 
+test_admins_and_investigators_watch_sessions_and_nobody_else if {
+	every role in ["admin", "investigator"] {
+		may(role, "gateway.session.watch")
+	}
+	every role in ["approver", "auditor"] {
+		not may(role, "gateway.session.watch")
+	}
+}
+
 test_an_investigator_finds_replays_and_exports if {
 	may("investigator", "gateway.recording.read")
 	may("investigator", "gateway.audit.search")
