@@ -63,6 +63,10 @@ func TestTheFirstRouteThatMatchesCounts(t *testing.T) {
 	if r := rev.RouteFor([]policy.Vendor{vendor("other", "development")}, "db1", policy.Read); r.Need != 1 || r.Deadline != 12*time.Hour {
 		t.Errorf("what a route leaves out is not as in the default: %+v", r)
 	}
+	strict := load(t, map[string]string{"approvals.yaml": "default: {need: 3, patterns: exact, ticket: required}\nroutes: [{name: a, vendor: acme, patterns: any}]\n"})
+	if r := strict.RouteFor([]policy.Vendor{vendor("acme", "temporary")}, "db1", policy.Read); r.Need != 3 || r.Exact || !r.Ticket {
+		t.Errorf("a route that loosens one point of the default: %+v", r)
+	}
 	if e := rev.BreakGlass(); !slices.Equal(e.People, []string{"mika", "sato"}) || e.Minutes != 30 || !slices.Equal(e.Targets, []string{"db1", "orders"}) {
 		t.Errorf("break glass %+v", e)
 	}

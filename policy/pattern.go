@@ -166,7 +166,7 @@ func includesCommand(wide, narrow symbols) bool {
 		if i == len(w)-1 && word.lone() {
 			return i < len(n) && plainWords(n[i:])
 		}
-		if i >= len(n) || i == len(n)-1 && i > 0 && n[i].lone() || !word.glob(n[i], plainSymbol) || word.lone() && len(n[i]) == 0 {
+		if i >= len(n) || !word.glob(n[i], plainSymbol) || word.lone() && len(n[i]) == 0 {
 			return false
 		}
 	}

@@ -59,6 +59,8 @@ func TestWhichPatternsAreWithinAnother(t *testing.T) {
 		{"a quoted word before the star", "apt *", "apt 'x; rm' *", policy.Execute, false},
 		{"everything for something", "apt *", "*", policy.Execute, false},
 		{"something for everything", "*", "apt *", policy.Execute, true},
+		{"everything for everything plain", "**", "*", policy.Write, false},
+		{"a path of any characters for a plain word", "PUT *", "PUT /orders/*", policy.Write, false},
 		{"a hash for everything", "*", "sha256:" + strings.Repeat("0", 64), policy.Execute, false},
 		{"a file", "/srv/*", "/srv/app/x", policy.Write, true},
 		{"a folder below", "/srv/*", "/srv/app/*", policy.Write, true},
