@@ -139,7 +139,11 @@ test_an_emergency_is_not_for_contractors if {
 
 test_every_operation_of_a_contractor_has_its_kind_of_target if {
 	every operation, kind in {
-		"ssh.connect": "ssh", "ssh.exec": "ssh", "ssh.shell": "ssh",
+		"ssh.connect": "ssh", "ssh.exec": "ssh", "ssh.shell": "ssh", "ssh.line": "ssh",
+		"sftp.open": "ssh", "sftp.stat": "ssh", "sftp.realpath": "ssh", "sftp.readlink": "ssh", "sftp.list": "ssh",
+		"sftp.setstat": "ssh", "sftp.mkdir": "ssh", "sftp.remove": "ssh", "sftp.rmdir": "ssh", "sftp.rename": "ssh",
+		"sftp.symlink": "ssh", "sftp.hardlink": "ssh",
+		"tcp.connect": "tcp", "tcp.forward": "tcp",
 		"http.connect": "https", "http.request": "https",
 	} {
 		changed := lib_test.but(asked, {"action": {"operation": operation}, "target": {"kind": kind}})
