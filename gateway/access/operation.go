@@ -42,6 +42,7 @@ type Operation struct {
 	Dir       string // ssh.line: the folder the shell is in, "" when that is not known
 	Aliases   map[string]string
 	Functions map[string]bool
+	Opaque    string // ssh.line: why the shell itself says that it cannot be told, "" when it does not
 	Once      string // ssh.line: names this entering of the line; what variables in it mean may be another thing next time
 	Path      string // http.request: canonical, as it will be forwarded; sftp.*: as the target resolves it
 	To        string // sftp.rename, sftp.hardlink: the new name, resolved; sftp.symlink: what the link says
@@ -190,7 +191,7 @@ func (s *Session) classify(op Operation) (classified, error) {
 		if err != nil {
 			return c, err
 		}
-		shell := command.Shell{Dir: op.Dir, Aliases: op.Aliases, Functions: op.Functions}
+		shell := command.Shell{Dir: op.Dir, Aliases: op.Aliases, Functions: op.Functions, Opaque: op.Opaque}
 		s.door.take(&c, catalogue.ClassifyIn(shell, op.Command), op.Command)
 		c.action.Needs = once(c.action.Needs, op.Once)
 	case "ssh.shell":

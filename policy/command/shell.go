@@ -15,6 +15,7 @@ type Shell struct {
 	Dir       string // the folder it is in; "" when that is not known
 	Aliases   map[string]string
 	Functions map[string]bool
+	Opaque    string // why the shell itself says that the line cannot be told, "" when it does not
 }
 
 // Limits on what an interactive shell may say.
@@ -27,6 +28,9 @@ const (
 // expanded, functions are opaque. What changes how the shell reads or asks about later lines is opaque, too.
 func (c *Catalogue) ClassifyIn(sh Shell, line string) Result {
 	expanded, why := sh.expand(line)
+	if sh.Opaque != "" {
+		why = sh.Opaque
+	}
 	if why != "" {
 		return opaque(Hash(line), why, nil)
 	}
