@@ -31,7 +31,7 @@ func sessionCommand(set *settings) *cobra.Command {
 			return showSession(set, cmd, s)
 		})
 	}}
-	return parent("session", "sessions: list, show, end", sessionListCommand(set), show, sessionEndCommand(set))
+	return parent("session", "sessions: list, show, watch, end", sessionListCommand(set), show, sessionWatchCommand(set), sessionEndCommand(set))
 }
 
 func sessionListCommand(set *settings) *cobra.Command {
@@ -47,7 +47,7 @@ func sessionListCommand(set *settings) *cobra.Command {
 			return printAll(set, cmd, columns, c.Sessions(ctx, q), func(s access.SessionRecord) []string {
 				ended, how := local(s.EndedAt), s.EndReason
 				if s.EndedAt.IsZero() {
-					ended, how = "live", ""
+					ended, how = "live", liveState(s)
 				}
 				return []string{s.ID, s.Person, s.Vendor, s.Target, s.Login, s.Enforced, local(s.StartedAt), ended, how}
 			})
@@ -63,6 +63,17 @@ func sessionListCommand(set *settings) *cobra.Command {
 	return cmd
 }
 
+// liveState says what a live session waits for, or who watches it.
+func liveState(s access.SessionRecord) string {
+	switch {
+	case s.Waits == access.WaitsForWatcher:
+		return "waits for somebody to watch"
+	case s.Watchers != "":
+		return "watched by " + s.Watchers
+	}
+	return ""
+}
+
 func showSession(set *settings, cmd *cobra.Command, s access.SessionRecord) error {
 	p := set.printer(cmd)
 	if p.json {
@@ -70,7 +81,7 @@ func showSession(set *settings, cmd *cobra.Command, s access.SessionRecord) erro
 	}
 	ended := local(s.EndedAt) + "  " + s.EndReason
 	if s.EndedAt.IsZero() {
-		ended = "live"
+		ended = strings.TrimSpace("live  " + liveState(s))
 	}
 	for _, line := range [][]string{{"session", s.ID}, {"who", s.Person + " of " + s.Vendor}, {"from", s.SourceIP},
 		{"target", strings.TrimPrefix(s.Login+"@"+s.Target, "@")}, {"protocol", s.Protocol}, {"label", s.Enforced},
@@ -80,6 +91,38 @@ func showSession(set *settings, cmd *cobra.Command, s access.SessionRecord) erro
 		}
 	}
 	return p.flush()
+}
+
+func sessionWatchCommand(set *settings) *cobra.Command {
+	return &cobra.Command{
+		Use:   "watch ID",
+		Short: "watch a live session in the terminal",
+		Long: `Shows what the person of a live session sees, from their last screenful on, about a second later, until the session
+ends. Ctrl-C stops watching and leaves the session alone. That somebody watches is itself on record; the person is not told,
+unless policy wants the session to be watched: then it starts when somebody does, and ends 30 seconds after nobody does.`,
+		Args: exactly("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return set.withClient(cmd, func(ctx context.Context, c *console.Client) error {
+				if set.json {
+					p := set.printer(cmd)
+					for e, err := range c.Watch(ctx, args[0]) {
+						if err != nil {
+							return err
+						}
+						if err := p.row(e); err != nil {
+							return err
+						}
+					}
+					return nil
+				}
+				err := replay.Play(ctx, cmd.OutOrStdout(), recorded(c.Watch(ctx, args[0])), replay.Options{})
+				if ctx.Err() != nil {
+					return nil
+				}
+				return err
+			})
+		},
+	}
 }
 
 func sessionEndCommand(set *settings) *cobra.Command {

@@ -86,7 +86,10 @@ func (op Operation) handsOut() bool {
 }
 
 // onFile says whether the operation is one on a file by SFTP.
-func (op Operation) onFile() bool { return strings.HasPrefix(op.Kind, "sftp.") }
+func (op Operation) onFile() bool { return OnFile(op.Kind) }
+
+// OnFile says whether a kind of operation is one on a file by SFTP.
+func OnFile(kind string) bool { return strings.HasPrefix(kind, "sftp.") }
 
 // event is under which class and kind the finished operation is put on record. An SFTP operation that shows what a file is
 // like and nothing of what is in it has none: a listing alone asks for hundreds. Its packets are in the recording.

@@ -7,8 +7,8 @@ import (
 	"github.com/sekisho/sekisho/policy"
 )
 
-// WatchGrace is how long a session that has to be watched goes on when nobody watches it any more.
-const WatchGrace = 30 * time.Second
+// watchGrace is how long a session that has to be watched goes on when nobody watches it any more.
+const watchGrace = 30 * time.Second
 
 // WaitsForWatcher is SessionRecord.Waits of a session in which nothing starts until somebody of the company watches it.
 const WaitsForWatcher = "watcher"
@@ -78,7 +78,7 @@ func (s *Session) keepWatched(now time.Time) {
 	if s.unwatched.IsZero() {
 		s.unwatched = now
 	}
-	left := WatchGrace - now.Sub(s.unwatched)
+	left := watchGrace - now.Sub(s.unwatched)
 	first := !s.alone
 	s.alone = true
 	s.mu.Unlock()

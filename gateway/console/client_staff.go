@@ -153,6 +153,11 @@ func (c *Client) Entries(ctx context.Context, session string) iter.Seq2[Entry, e
 	return list[Entry](ctx, c, "/api/v1/sessions/"+url.PathEscape(session)+"/recording", url.Values{"format": {FormatEntries}})
 }
 
+// Watch streams what a live session shows, from its last screenful on, until it ends.
+func (c *Client) Watch(ctx context.Context, session string) iter.Seq2[Entry, error] {
+	return list[Entry](ctx, c, "/api/v1/sessions/"+url.PathEscape(session)+"/watch", nil)
+}
+
 // SearchAudit streams the events that match; a zero Limit is every one.
 func (c *Client) SearchAudit(ctx context.Context, q audit.Query) iter.Seq2[recorder.Event, error] {
 	values := url.Values{}

@@ -75,16 +75,20 @@ func exportEntries(w io.Writer, reader *recorder.Reader) error {
 		case err != nil:
 			return err
 		}
-		out := Entry{OffsetMS: e.Offset.Milliseconds(), Channel: e.Channel, Kind: e.Kind}
-		if utf8.Valid(e.Data) {
-			out.Text = string(e.Data)
-		} else {
-			out.Base64 = e.Data
-		}
-		if err := encoder.Encode(out); err != nil {
+		if err := encoder.Encode(entryOf(e)); err != nil {
 			return err
 		}
 	}
+}
+
+func entryOf(e recorder.Entry) Entry {
+	out := Entry{OffsetMS: e.Offset.Milliseconds(), Channel: e.Channel, Kind: e.Kind}
+	if utf8.Valid(e.Data) {
+		out.Text = string(e.Data)
+	} else {
+		out.Base64 = e.Data
+	}
+	return out
 }
 
 // gapNote stands in an export for what cannot be read.

@@ -87,6 +87,7 @@ func (c *Console) apiEndSession(w http.ResponseWriter, r *http.Request, v *visit
 type sessionsView struct {
 	Query    access.SessionQuery
 	Sessions []access.SessionRecord
+	MayWatch bool
 }
 
 func (c *Console) showSessions(w http.ResponseWriter, r *http.Request, v *visitor) error {
@@ -98,7 +99,8 @@ func (c *Console) showSessions(w http.ResponseWriter, r *http.Request, v *visito
 	if err != nil {
 		return err
 	}
-	c.render(w, http.StatusOK, "sessions", c.newPage(r, v, "sessions.title", sessionsView{Query: q, Sessions: list}))
+	c.render(w, http.StatusOK, "sessions", c.newPage(r, v, "sessions.title", sessionsView{Query: q, Sessions: list,
+		MayWatch: c.may(r.Context(), v, "gateway.session.watch")}))
 	return nil
 }
 
@@ -107,6 +109,7 @@ type sessionView struct {
 	Record          access.SessionRecord
 	MayRead, MayEnd bool
 	MayExplain      bool
+	MayWatch        bool
 	Moments         []moment
 	Problem         string
 	First           int
@@ -121,7 +124,8 @@ func (c *Console) showSession(w http.ResponseWriter, r *http.Request, v *visitor
 		return err
 	}
 	data := sessionView{Record: record, MayRead: c.may(ctx, v, "gateway.recording.read"),
-		MayEnd: c.may(ctx, v, "gateway.session.end"), MayExplain: c.may(ctx, v, "gateway.policy.explain")}
+		MayEnd: c.may(ctx, v, "gateway.session.end"), MayExplain: c.may(ctx, v, "gateway.policy.explain"),
+		MayWatch: record.EndedAt.IsZero() && c.may(ctx, v, "gateway.session.watch")}
 	if data.MayRead {
 		if err := c.addTranscript(r, v, &data); err != nil {
 			return err

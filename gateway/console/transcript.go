@@ -70,10 +70,14 @@ type runKey struct {
 	kind    recorder.Kind
 }
 
+func newTranscript(from int) *transcript {
+	return &transcript{from: from, plain: map[runKey]*plainText{}, bodies: map[string][]byte{},
+		streams: map[uint32][]byte{}, rows: map[uint32]int{}}
+}
+
 // readTranscript reads the page of a recording that begins with moment from.
 func readTranscript(r *recorder.Reader, from int) (*transcript, error) {
-	t := &transcript{from: from, plain: map[runKey]*plainText{}, bodies: map[string][]byte{},
-		streams: map[uint32][]byte{}, rows: map[uint32]int{}}
+	t := newTranscript(from)
 	for {
 		entry, err := r.Next()
 		var damage *recorder.DamageError

@@ -56,3 +56,17 @@ func setOff(text string, odd func(rune) bool) template.HTML {
 func mark(b *strings.Builder, escape string) {
 	b.WriteString(`<mark class="odd">` + template.HTMLEscapeString(escape) + `</mark>`)
 }
+
+// plainVisible is visible for what is no HTML.
+func plainVisible(text string) string {
+	var b strings.Builder
+	for _, r := range strings.ToValidUTF8(text, "\uFFFD") {
+		if !odd(r) {
+			b.WriteRune(r)
+			continue
+		}
+		quoted := strconv.QuoteRuneToASCII(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
+	}
+	return b.String()
+}

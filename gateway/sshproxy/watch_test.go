@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/identity"
@@ -47,7 +48,7 @@ func TestATerminalWaitsForItsWatcher(t *testing.T) {
 	s.shows(`running`)
 	must(t, w.Close(t.Context()))
 	s.shows(`nobody watches this session any more: it ends in 30 seconds`)
-	g.clock.advance(access.WatchGrace)
+	g.clock.advance(30 * time.Second)
 	s.shows(`session ended: it has to be watched`)
 	s.ends()
 	for _, e := range g.events(recorder.ClassCommand, "session.end") {

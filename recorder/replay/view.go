@@ -164,7 +164,7 @@ func exchangeNote(data []byte) string {
 	return visible(words)
 }
 
-// decisionNote names what was not allowed; what was shows by itself.
+// decisionNote names what was not allowed, and operations on files; what else was allowed shows by itself.
 func decisionNote(data []byte) string {
 	type decision struct {
 		ID      string `json:"id"`
@@ -174,13 +174,27 @@ func decisionNote(data []byte) string {
 		} `json:"reasons"`
 	}
 	var entry struct {
+		Action struct {
+			Operation string `json:"operation"`
+			Needs     []struct {
+				Right    string `json:"right"`
+				Resource string `json:"resource"`
+			} `json:"needs"`
+		} `json:"action"`
 		Decision decision `json:"decision"`
 	}
 	if json.Unmarshal(data, &entry) != nil {
 		return ""
 	}
 	d := entry.Decision
-	if d.Effect == "allow" || d.Effect == "" {
+	switch {
+	case d.Effect == "allow" && strings.HasPrefix(entry.Action.Operation, "sftp."):
+		words := entry.Action.Operation
+		for _, need := range entry.Action.Needs {
+			words += " " + need.Right + " " + need.Resource
+		}
+		return visible(words)
+	case d.Effect == "allow" || d.Effect == "":
 		return ""
 	}
 	words := fmt.Sprintf("decided: %s (%s)", d.Effect, d.ID)
