@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"github.com/pkg/sftp"
 	"github.com/sekisho/sekisho/gateway/demo"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
@@ -577,11 +578,38 @@ func TestATargetThatStopsLeavesNoShellBehind(t *testing.T) {
 	}
 }
 
-func TestSubsystemsAndForwardingAreRefused(t *testing.T) {
+// TestFilesAreServedBelowTheHomeOnly: the kernel confines the SFTP server like a shell.
+func TestFilesAreServedBelowTheHomeOnly(t *testing.T) {
+	h := startTarget(t)
+	files, err := sftp.NewClient(h.dial(h.identity("id", nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	f, err := files.Create("made")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write([]byte("text")); err != nil || f.Close() != nil {
+		t.Fatal(err)
+	}
+	if info, err := files.Stat("made"); err != nil || info.Size() != 4 {
+		t.Errorf("%v %v", info, err)
+	}
+	home, err := files.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := files.ReadDir(filepath.Dir(home)); err == nil && h.target.Confined() {
+		t.Errorf("what stands beside the home is listed: %v", entries)
+	}
+}
+
+func TestOtherSubsystemsAndForwardingAreRefused(t *testing.T) {
 	h := startTarget(t)
 	client := h.dial(h.identity("id", nil))
-	if err := newSession(t, client).RequestSubsystem("sftp"); err == nil {
-		t.Error("sftp was accepted")
+	if err := newSession(t, client).RequestSubsystem("netconf"); err == nil {
+		t.Error("a subsystem was accepted")
 	}
 	if conn, err := client.Dial("tcp", "127.0.0.1:22"); err == nil {
 		conn.Close()
