@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +62,9 @@ type Config struct {
 type RecordingConfig struct {
 	// Commit is interval (synced within a second, the default) or before-show (synced before anything is shown).
 	Commit string `yaml:"commit"`
+	// Files is how much of each file that goes through SFTP or scp a recording keeps: capped (its first 16 MiB, the default),
+	// full, or hash (size and SHA-256 alone, which are on record in any case).
+	Files string `yaml:"files"`
 }
 
 // PolicyConfig says how the policy is changed.
@@ -96,7 +100,7 @@ func LoadConfig(path string) (Config, error) {
 func (c *Config) fill() {
 	for field, value := range map[*string]string{
 		&c.ListenSSH: "127.0.0.1:2222", &c.ListenHTTPS: "127.0.0.1:8443", &c.ConsoleHost: "localhost",
-		&c.EnrolHost: "enrol.localhost", &c.Zone: "Asia/Tokyo", &c.Recording.Commit: "interval", &c.KeySource: "file",
+		&c.EnrolHost: "enrol.localhost", &c.Zone: "Asia/Tokyo", &c.Recording.Commit: "interval", &c.Recording.Files: "capped", &c.KeySource: "file",
 		&c.Idle: "15m",
 	} {
 		if *field == "" {
@@ -126,6 +130,9 @@ func (c Config) check() error {
 	}
 	if _, err := c.idle(); err != nil {
 		errs = append(errs, err)
+	}
+	if !slices.Contains([]string{"capped", "full", "hash"}, c.Recording.Files) {
+		errs = append(errs, fmt.Errorf("recording.files: %q, want capped, full or hash", c.Recording.Files))
 	}
 	if c.Recording.Commit != "interval" && c.Recording.Commit != "before-show" {
 		errs = append(errs, fmt.Errorf("recording.commit: %q, want interval or before-show", c.Recording.Commit))

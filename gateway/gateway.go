@@ -152,7 +152,8 @@ func (g *Gateway) openProxies(ctx context.Context, opts Options) error {
 	consoleURL := g.cfg.URL(g.cfg.ConsoleHost)
 	var err error
 	if g.ssh, err = sshproxy.New(sshproxy.Config{Door: g.door, Registry: g.registry, Authority: g.authority,
-		Console: consoleURL, Names: g.cfg.SSHNames, Now: opts.Now, Log: opts.Log.Named("ssh")}); err != nil {
+		Console: consoleURL, Names: g.cfg.SSHNames, Files: g.cfg.Recording.Files, Now: opts.Now,
+		Log: opts.Log.Named("ssh")}); err != nil {
 		return err
 	}
 	if g.web, err = webproxy.New(webproxy.Config{Door: g.door, Registry: g.registry, Authority: g.authority,

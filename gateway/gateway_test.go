@@ -378,6 +378,7 @@ func TestConfigurationMistakesAreNamed(t *testing.T) {
 		"idle: soon\n":                                  "idle",
 		"listen_ssh: nowhere\n":                         "listen_ssh",
 		"recording: {commit: sometimes}\n":              "recording.commit",
+		"recording: {files: some}\n":                    "recording.files",
 		"key_source: pocket\n":                          "key_source",
 		"enrol_host: localhost\n":                       "enrol_host",
 		"rp_id: example.com\n":                          "rp_id",

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sekisho/sekisho/gateway/access"
 	"github.com/sekisho/sekisho/gateway/identity"
+	"github.com/sekisho/sekisho/gateway/sshproxy/sftp"
 )
 
 // stopGrace is how long live connections have to say goodbye when the proxy stops.
@@ -32,6 +33,7 @@ type Config struct {
 	Console   string           // base URL of the console, where logins are approved: https://console.example.com
 	Names     []string         // optional: host names of the gateway, for its SSH host certificate, beside the console's
 	Limits    Limits           // optional
+	Files     string           // optional: how much of transferred files recordings keep, capped, full or hash; capped when ""
 	Now       func() time.Time // optional, time.Now when nil
 	Log       *zap.Logger      // optional, silent when nil
 }
@@ -42,6 +44,7 @@ type Proxy struct {
 	host    string // the console's host name
 	gate    *turnstile
 	pending slots
+	bodies  sftp.Bodies
 
 	mu    sync.Mutex // guards the field below
 	peers map[*peer]struct{}
@@ -57,6 +60,10 @@ func New(cfg Config) (*Proxy, error) {
 	case cfg.Authority == nil:
 		return nil, errors.New("sshproxy: no authority")
 	}
+	bodies, err := sftp.ParseBodies(cfg.Files)
+	if err != nil {
+		return nil, fmt.Errorf("sshproxy: files: %w", err)
+	}
 	console, err := url.Parse(cfg.Console)
 	if err != nil || console.Scheme != "https" || console.Hostname() == "" {
 		return nil, fmt.Errorf("sshproxy: console %q: want a base URL such as https://console.example.com", cfg.Console)
@@ -69,7 +76,7 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	return &Proxy{cfg: cfg, host: console.Hostname(), gate: newTurnstile(cfg.Limits),
+	return &Proxy{cfg: cfg, host: console.Hostname(), gate: newTurnstile(cfg.Limits), bodies: bodies,
 		pending: newSlots(cfg.Limits.Pending), peers: make(map[*peer]struct{})}, nil
 }
 

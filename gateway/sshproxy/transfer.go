@@ -1,6 +1,7 @@
 package sshproxy
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -55,7 +56,7 @@ func (ch *channel) startTransfer(req *ssh.Request) {
 		Channel:   ch.number,
 		Client:    ch.client,
 		Target:    ch.upstream,
-		Bodies:    sftp.Capped,
+		Bodies:    ch.conn.proxy.bodies,
 		OpenSSH:   strings.HasPrefix(string(ch.link.client.ServerVersion()), "SSH-2.0-OpenSSH_"),
 	})
 	ch.transfer = t
@@ -131,8 +132,11 @@ func (ch *channel) startCopy(req *ssh.Request, line string) {
 	}
 	t := &transfer{channel: ch, explained: make(map[string]bool)}
 	cfg := scp.Config{Command: command, Path: from, Inside: inside,
-		Resolve:   func(path string) (string, error) { real, _, err := resolver.Real(path); return real, err },
-		Authorize: ch.session.Authorize, Record: ch.record, Explain: t.explain, Channel: ch.number, Bodies: int64(sftp.Capped),
+		Resolve: func(path string) (string, error) { real, _, err := resolver.Real(path); return real, err },
+		Authorize: func(ctx context.Context, op access.Operation) (scp.Granted, error) {
+			return ch.session.Authorize(ctx, op)
+		},
+		Record: ch.record, Explain: t.explain, Channel: ch.number, Bodies: int64(ch.conn.proxy.bodies),
 		Client: ch.client, Target: ch.upstream}
 	ch.replying.Lock()
 	defer ch.replying.Unlock()

@@ -89,6 +89,10 @@ func (r *reader) run(argv []word) {
 		r.printf(p, argv)
 	case set:
 		r.set(argv)
+	case rsync:
+		r.rsync(argv)
+	case git:
+		r.git(argv)
 	default:
 		r.plain(p, argv)
 	}

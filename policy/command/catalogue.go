@@ -50,9 +50,11 @@ const (
 	test    kind = "test"    // a condition
 	printf  kind = "printf"  // a format, then what it shows
 	set     kind = "set"     // options of the shell
+	rsync   kind = "rsync"   // either end of an rsync
+	git     kind = "git"     // a command of git, or an end of a fetch or push
 )
 
-var kinds = []kind{plain, wrapper, shell, find, xargs, sed, trap, test, printf, set}
+var kinds = []kind{plain, wrapper, shell, find, xargs, sed, trap, test, printf, set, rsync, git}
 
 // program is one entry of the catalogue.
 type program struct {

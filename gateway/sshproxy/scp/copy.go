@@ -39,7 +39,7 @@ type Config struct {
 	// Resolve has the target say what a path really is.
 	Resolve func(path string) (string, error)
 	// Authorize asks the door. An *access.Refusal is passed on in the protocol; any other error ends the copy.
-	Authorize func(ctx context.Context, op access.Operation) (*access.Grant, error)
+	Authorize func(ctx context.Context, op access.Operation) (Granted, error)
 	// Record puts an entry of this channel on record.
 	Record func(kind recorder.Kind, data []byte) error
 	// Explain tells the person why something was refused.
@@ -48,6 +48,12 @@ type Config struct {
 	Bodies  int64 // bytes of each file that the recording keeps
 	Client  io.ReadWriter
 	Target  io.ReadWriter
+}
+
+// Granted is an operation that was allowed; it ends once.
+type Granted interface {
+	MaxBytes() int64 // how many one transfer may carry, 0 for any number
+	End(outcome recorder.Outcome, detail map[string]any)
 }
 
 // end is one side of the copy.
@@ -62,9 +68,10 @@ type copying struct {
 	cfg          Config
 	ctx          context.Context
 	source, sink end
-	folders      []string        // resolved, from the one the copy begins in
-	grants       []*access.Grant // of the folders that are open
+	folders      []string  // resolved, from the one the copy begins in
+	grants       []Granted // of the folders that are open
 	files        uint32
+	moved        int64 // bytes of files
 }
 
 // Run carries the copy until the source has nothing more to say (nil) or it cannot go on.
@@ -143,6 +150,10 @@ func (c *copying) enter(kind byte, line string) (again bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if limit := grant.MaxBytes(); kind == 'C' && limit > 0 && size > limit-c.moved {
+		grant.End(recorder.Refused, map[string]any{"path": where, "reason": "max_bytes"})
+		return true, c.decline(name + ": no more may be transferred: the policy's max_bytes")
+	}
 	if err := c.pass(c.sink, kind, line); err != nil {
 		grant.End(recorder.Lost, map[string]any{"path": where})
 		return false, err
@@ -194,7 +205,7 @@ func (c *copying) decline(why string) error {
 }
 
 // carry moves a file's bytes, the source's last word about them and the sink's.
-func (c *copying) carry(grant *access.Grant, where string, size int64) (again bool, err error) {
+func (c *copying) carry(grant Granted, where string, size int64) (again bool, err error) {
 	c.files++
 	sum := sha256.New()
 	way := "read"
@@ -204,6 +215,7 @@ func (c *copying) carry(grant *access.Grant, where string, size int64) (again bo
 	detail := map[string]any{"path": where}
 	moved, err := c.move(io.TeeReader(io.LimitReader(c.source.r, size), sum), detail, way)
 	detail["bytes_"+way] = moved
+	c.moved += moved
 	if err == nil && moved < size {
 		err = io.ErrUnexpectedEOF
 	}

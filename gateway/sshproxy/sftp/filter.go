@@ -32,6 +32,19 @@ const (
 	Full   Bodies = 1<<63 - 1
 )
 
+// ParseBodies reads the configuration's word: capped (also ""), full or hash.
+func ParseBodies(word string) (Bodies, error) {
+	switch word {
+	case "", "capped":
+		return Capped, nil
+	case "full":
+		return Full, nil
+	case "hash":
+		return Hash, nil
+	}
+	return 0, fmt.Errorf("%q, want capped, full or hash", word)
+}
+
 // Config is what a Filter is made of. Every field without "optional" is required.
 type Config struct {
 	// Authorize asks the door. An *access.Refusal is answered to the client; any other error ends the transfer.

@@ -424,8 +424,15 @@ func TestOnlyKnownExtensionsAreAnnounced(t *testing.T) {
 func FuzzFilter(f *testing.F) {
 	hello := []byte{0, 0, 0, 5, typeInit, 0, 0, 0, 3}
 	version := []byte{0, 0, 0, 5, typeVersion, 0, 0, 0, 3}
+	is := func(id, mode uint32) []byte { return packet(typeAttrs, id).uint32(0x04).uint32(mode).frame() }
 	answers := append(bytes.Clone(version), packet(typeName, 1).uint32(1).str("/a").str("").uint32(0).frame()...)
-	answers = append(answers, packet(typeHandle, 2).str("h").frame()...)
+	answers = append(append(answers, is(2, kindFolder)...), is(3, kindLink)...)
+	answers = append(answers, packet(typeName, 4).uint32(1).str("/b").str("").uint32(0).frame()...)
+	answers = append(append(answers, is(5, 0o100644)...), packet(typeHandle, 6).str("h").frame()...)
+	f.Add(append(bytes.Clone(hello), open("l", flagRead)...), answers)
+	f.Add(append(append(bytes.Clone(hello), open("/a", flagRead)...), packet(typeRead, 0).str("h").uint32(0).uint32(0).uint32(9).frame()...),
+		append(append(bytes.Clone(version), is(1, 0o100644)...), append(packet(typeHandle, 2).str("h").frame(),
+			packet(typeData, 3).str("text").frame()...)...))
 	f.Add(append(bytes.Clone(hello), open("a", flagRead)...), answers)
 	f.Add(append(bytes.Clone(hello), names(typeRename, "a", "b")...), answers)
 	f.Add(append(bytes.Clone(hello), extended(extHardlink, "a", "b")...), version)
