@@ -29,7 +29,7 @@ test_an_unknown_cell_is_refused if {
 
 test_every_cell_is_answered_as_it_says if {
 	every cell, answer in {"always": "allow", "approval": "approval", "never": "deny"} {
-		asked := lib_test.but(lib_test.contractor("development", "write"), {"cell": cell})
+		asked := lib_test.but(lib_test.contractor("development", "read"), {"cell": cell})
 		lib_test.answer(development) == answer with input as asked
 	}
 }
