@@ -251,6 +251,9 @@ func (ch *channel) start(req *ssh.Request, op access.Operation) {
 	}
 	l := &launch{channel: ch, op: op, request: req.Type, payload: req.Payload, carry: ch.carry,
 		answer: answering(req)}
+	if ch.hasTerminal() {
+		l.carry = ch.carryKeys
+	}
 	if op.Kind == "ssh.shell" {
 		if len(req.Payload) != 0 {
 			reply(req, false)

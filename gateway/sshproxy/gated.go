@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -12,23 +13,39 @@ import (
 	"github.com/sekisho/sekisho/recorder"
 )
 
+// firstPrompt is how long a gated shell may take until its first prompt. One that takes longer may have been replaced by
+// another program in a start file, and is used only by who may execute anything.
+const firstPrompt = 10 * time.Second
+
 // gated is a shell that asks about each line.
 type gated struct {
 	channel *channel
+	keys    *keys
 	showing sync.Mutex // output and notices go the same way, so that they keep their order on the screen
+
+	ending sync.WaitGroup
+	last   chan struct{} // closed when the last line's end is on record; of the gate
+	others *access.Grant // to use the shell undecided; of consult, and read when the gate is closed
 }
 
 // carryGated starts the pumps of such a shell; replying is held.
 func (ch *channel) carryGated(token string) {
 	ch.greet()
-	g := &gated{channel: ch}
+	ch.welcomeBack()
+	g := &gated{channel: ch, keys: newKeys(ch), last: make(chan struct{})}
+	close(g.last)
 	gate := shell.New(ch.conn.ctx, shell.Config{
 		Token:      token,
+		Patience:   firstPrompt,
 		Incomplete: access.Incomplete,
 		Decide:     g.decide,
-		Skipped:    g.skipped,
-		ToClient:   func(data []byte) error { return g.show(recorder.KindOutput, data) },
-		Notify:     g.notify,
+		Ungated:    g.consult,
+		Happened:   g.happened,
+		ToClient: func(data []byte) error {
+			g.keys.shown(data)
+			return g.show(recorder.KindOutput, data)
+		},
+		Notify: g.notify,
 		ToTarget: func(data []byte) error {
 			_, err := ch.upstream.Write(data)
 			return err
@@ -37,14 +54,24 @@ func (ch *channel) carryGated(token string) {
 	ch.move(func() {
 		pump(ch.upstream, gate.FromTarget)
 		gate.Close()
+		g.close()
 	}, func() {
 		pump(ch.keys, func(data []byte) error {
-			if err := ch.record(recorder.KindInput, data); err != nil {
+			if err := g.keys.typed(data, gate.Editing()); err != nil {
 				return err
 			}
 			return gate.FromClient(data)
 		})
 	})
+}
+
+// close puts on record what is still open when the shell has ended.
+func (g *gated) close() {
+	g.keys.close()
+	g.ending.Wait()
+	if g.others != nil {
+		g.others.End(recorder.OK, nil)
+	}
 }
 
 // show shows something once it is on record.
@@ -64,7 +91,7 @@ func (g *gated) notify(text string) { g.show(recorder.KindNotice, []byte(crlf(te
 func (g *gated) decide(ctx context.Context, line shell.Line) (shell.Running, error) {
 	ch := g.channel
 	op := access.Operation{Kind: "ssh.line", Command: line.Text, Dir: line.Dir, Aliases: line.Aliases, Functions: line.Functions,
-		Once: newToken(), Channel: ch.number, Terminal: true}
+		Opaque: line.Opaque, Once: newToken(), Channel: ch.number, Terminal: true}
 	grant, err := ch.session.Authorize(ctx, op)
 	if refusal, ok := waitable(err); ok {
 		refusal.Waits = true
@@ -74,26 +101,86 @@ func (g *gated) decide(ctx context.Context, line shell.Line) (shell.Running, err
 	if err != nil {
 		return nil, errors.New(ch.refusalOf(err))
 	}
-	return runningLine{grant}, nil
+	return &runningLine{gated: g, grant: grant, line: line, began: ch.session.Offset()}, nil
 }
 
-// skipped puts on record that the shell ran into a command that nobody was asked about, and did not run it.
-func (g *gated) skipped(line string) {
+// consult asks the door whether a shell that shows no prompt of ours may be used: as any program, whose input is on record
+// and not decided.
+func (g *gated) consult(ctx context.Context) error {
 	ch := g.channel
-	detail := map[string]any{"operation": "ssh.line", "line": access.Masked(line), "reasons": []string{"not_asked"}}
-	if err := ch.session.Event(ch.conn.ctx, recorder.ClassCommand, "command.refused", recorder.Refused, detail); err != nil {
-		ch.conn.proxy.cfg.Log.Error("a refusal is not on record", zap.String("session", ch.session.ID()), zap.Error(err))
+	grant, err := ch.session.Authorize(ctx, access.Operation{Kind: "ssh.shell", Channel: ch.number, Terminal: true})
+	if err != nil {
+		g.notify("\n" + noticeNoGate.text() + ch.refusalOf(err))
+		ch.upstream.Close()
+		return err
+	}
+	g.others = grant
+	g.notify("\n" + noticeUngated.text())
+	g.happened(shell.Within, "")
+	return nil
+}
+
+// happened puts on record what the shell did beside running lines.
+func (g *gated) happened(what shell.Happening, line string) {
+	kind, outcome, reason := "", recorder.Lost, ""
+	switch what {
+	case shell.Stopped:
+		kind, outcome, reason = "command.refused", recorder.Refused, "not_asked"
+	case shell.Within:
+		kind, reason = "shell.lost", "input goes into what runs: it is recorded, not decided"
+	case shell.Back:
+		kind, outcome, reason = "shell.back", recorder.OK, "lines are decided again"
+	case shell.Disagrees:
+		kind, reason = "shell.disagrees", "what the shell says does not agree with what it said before"
+	}
+	detail := map[string]any{"operation": "ssh.line", "reasons": []string{reason}}
+	if line != "" {
+		detail["line"] = access.Masked(line)
+	}
+	ch := g.channel
+	if err := ch.session.Event(context.WithoutCancel(ch.conn.ctx), recorder.ClassCommand, kind, outcome, detail); err != nil {
+		ch.conn.proxy.cfg.Log.Error("what a shell did is not on record", zap.String("session", ch.session.ID()), zap.Error(err))
+	}
+	if what == shell.Within {
+		ch.record(recorder.KindGap, []byte(`{"reason":"integration lost: what is typed from here on is recorded, not decided"}`))
 	}
 }
 
 // runningLine is an allowed line of a gated shell.
-type runningLine struct{ grant *access.Grant }
+type runningLine struct {
+	gated *gated
+	grant *access.Grant
+	line  shell.Line
+	began time.Duration // in the recording
+}
 
-// Ended puts the line on record.
-func (r runningLine) Ended(status int, cwd string) {
+// Ended puts the line on record, after the one before it. Nobody waits for that: the next prompt is shown meanwhile.
+func (r *runningLine) Ended(status int) {
+	g := r.gated
+	ended := g.channel.session.Offset()
+	before, done := g.last, make(chan struct{})
+	g.last = done
+	g.ending.Go(func() {
+		defer close(done)
+		<-before
+		r.record(status, ended)
+	})
+}
+
+func (r *runningLine) record(status int, ended time.Duration) {
+	detail := map[string]any{"cwd": r.line.Dir, "ms": (ended - r.began).Milliseconds(), "began_ms": r.began.Milliseconds(),
+		"ended_ms": ended.Milliseconds(), "channel": r.gated.channel.number}
+	if r.line.Dir == "" {
+		delete(detail, "cwd")
+	}
+	if r.line.Differs {
+		detail["screen_differs"] = true
+	}
 	if status < 0 {
-		r.grant.End(recorder.Lost, map[string]any{"reason": "the shell did not say how it ended"})
+		detail["reason"] = "the shell did not say how it ended"
+		r.grant.End(recorder.Lost, detail)
 		return
 	}
-	r.grant.End(recorder.OK, map[string]any{"exit": status, "cwd": cwd})
+	detail["exit"] = status
+	r.grant.End(recorder.OK, detail)
 }

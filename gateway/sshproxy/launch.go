@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -30,8 +32,12 @@ func (l *launch) gate() {
 		return
 	}
 	token := newToken()
-	line, ok := shell.Command(ch.link.loginShell(), token)
+	line, ok := shell.Command(ch.link.account().shell, token)
 	if !ok {
+		l.carry = func() {
+			ch.carryKeys()
+			ch.tell(noticeUngated.text())
+		}
 		return
 	}
 	l.op.Gated = true
@@ -110,31 +116,52 @@ func (l *launch) run(grant *access.Grant) bool {
 	return true
 }
 
-// loginShell asks the target once which shell the account has, "" when it does not say.
-func (l *link) loginShell() string {
-	l.shellOnce.Do(func() { l.shell = l.askShell() })
-	return l.shell
+// account is what the target says of the login's account.
+type account struct {
+	shell string // its login shell, "" when that is not known
+	quiet bool   // it has a .hushlogin
 }
 
-func (l *link) askShell() string {
+// account asks the target once.
+func (l *link) account() account {
+	l.accountOnce.Do(func() { l.theAccount = l.askAccount() })
+	return l.theAccount
+}
+
+func (l *link) askAccount() account {
 	side, requests, err := l.client.OpenChannel("session", nil)
 	if err != nil {
-		return ""
+		return account{}
 	}
 	defer side.Close()
 	go ssh.DiscardRequests(requests)
-	if ok, err := side.SendRequest("exec", true, ssh.Marshal(execution{`printf %s "$SHELL"`})); !ok || err != nil {
-		return ""
+	question := `exec sh -c 'echo "$SHELL"; [ -e ~/.hushlogin ] && echo quiet; :'`
+	if ok, err := side.SendRequest("exec", true, ssh.Marshal(execution{question})); !ok || err != nil {
+		return account{}
 	}
-	var name []byte
+	var said []byte
 	err = pump(side, func(data []byte) error {
-		if name = append(name, data...); len(name) > maxName {
+		if said = append(said, data...); len(said) > maxName {
 			return errors.New("too long for a path")
 		}
 		return nil
 	})
-	if err != nil || !printable(string(name), maxName) {
-		return ""
+	shell, rest, _ := strings.Cut(string(said), "\n")
+	if err != nil || !printable(shell, maxName) {
+		return account{}
 	}
-	return string(name)
+	return account{shell: shell, quiet: rest == "quiet\n"}
+}
+
+// welcomeBack says when and from where the person was here last, as a login does; replying is held. The gateway's own list
+// tells: on the target every login comes from the gateway.
+func (ch *channel) welcomeBack() {
+	if ch.link.account().quiet {
+		return
+	}
+	last, ok, err := ch.session.Previous(ch.conn.ctx)
+	if err != nil || !ok {
+		return // nothing hangs on it
+	}
+	ch.tell(fmt.Sprintf("Last login: %s from %s\n", last.StartedAt.UTC().Format("Mon Jan _2 15:04:05 2006 MST"), last.SourceIP))
 }

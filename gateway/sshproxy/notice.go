@@ -62,6 +62,10 @@ var (
 	noticeUnanswered = notice{"nobody answered the request in time", "期限までに回答がありませんでした"}
 	noticeEndpoints  = notice{"this connection already forwards to too many targets; open another one",
 		"転送先の対象が多すぎます。別の接続を開いてください"}
+	noticeUngated = notice{"lines typed into this shell are recorded, not decided",
+		"このシェルへの入力は記録されますが、行ごとの判定は行われません"}
+	noticeNoGate = notice{"the shell did not show a prompt that the gateway knows, so its lines cannot be decided",
+		"シェルがゲートウェイの認識できるプロンプトを表示しないため、行を判定できません"}
 	noticeOver = notice{"this connection is closing; connect again", "この接続は終了します。再接続してください"}
 )
 

@@ -24,8 +24,8 @@ type link struct {
 	wire    *wire           // under client
 	down    context.Context // ends when the transport to the target does
 
-	shellOnce sync.Once
-	shell     string // of the account
+	accountOnce sync.Once
+	theAccount  account
 
 	mu     sync.Mutex // guards the field below
 	banner string     // what the target said before the login; not yet shown

@@ -3,74 +3,104 @@ package shell
 import (
 	"bytes"
 	"encoding/hex"
+	"strconv"
 )
 
-// Marks are what the injected start file says to the gateway: OSC 7700 ; TOKEN ; KIND ; HEX BEL. The token is a secret of
-// the channel, so that what a program prints is not taken for one by chance.
+// Marks are what the injected start file says to the gateway: OSC 7700 ; TOKEN ; KIND ; SERIAL ; LENGTH ; TEXT BEL. TEXT has
+// each control character and % as %XX; LENGTH is that of the text itself, so that what another program wrote in between is
+// noticed. SERIAL counts the shell's marks, 0 for those that are not counted. The token is a secret of the channel, so that
+// what a program prints is not taken for a mark by chance.
 const (
+	markAliases  = 'A' // the aliases follow, all of them
 	markAlias    = 'a' // NAME=VALUE
-	markFunction = 'f' // names of functions, one in a line
+	markFunction = 'f' // a word of the line is a function
+	markOpaque   = 'o' // why the shell itself says that the line cannot be told
+	markExpanded = 'h' // the line is not what the screen shows: its history was expanded
+	markDir      = 'd' // the folder that the shell is in
+	markTooLong  = 't' // the line that follows is left out
 	markLine     = 'l' // the edit buffer when Enter was pressed: an answer is waited for
-	markAhead    = 'b' // what was typed ahead and read with the answer
+	markWhole    = 'w' // the same, with the lines before it of a command over several lines
+	markAheadOf  = 'B' // a piece of what was typed ahead and read with the answer
+	markAhead    = 'b' // its last piece
 	markStart    = 's' // a command begins
 	markPrompt   = 'p' // a prompt comes: STATUS CWD
-	markSkipped  = 'u' // a command that was not asked about and was skipped
+	markStopped  = 'u' // a command that was not asked about and did not run
+
+	markBroken = 0 // of ours, and cannot be read; the value is its kind
 )
 
-// maxMark bounds one mark's HEX. A longer one is not a mark.
-const maxMark = 512 << 10
+// mark is one that was read.
+type mark struct {
+	kind   byte
+	serial int
+	text   []byte
+}
+
+// maxMark bounds a mark behind its token, in bytes: a line of 64 KiB that is all control characters.
+const maxMark = 200 << 10
 
 // splitter takes the marks out of a terminal's output.
 type splitter struct {
 	prefix []byte // ESC ] 7700 ; TOKEN ;
 	held   []byte // what may be the beginning of a mark
+	scrub  scrubber
 }
 
 func newSplitter(token string) *splitter {
-	return &splitter{prefix: []byte("\x1b]7700;" + token + ";")}
+	return &splitter{prefix: []byte("\x1b]7700;" + token + ";"), scrub: scrubber{token: []byte(token)}}
 }
 
 // split hands text and marks on in the order in which they came. text may be called with parts of data; it must not keep
 // them.
-func (s *splitter) split(data []byte, text func([]byte) error, mark func(kind byte, value []byte) error) error {
+func (s *splitter) split(data []byte, text func([]byte) error, take func(mark) error) error {
 	if len(s.held) > 0 {
 		data = append(s.held, data...)
 		s.held = nil
 	}
 	for {
-		i := bytes.IndexByte(data, 0x1b)
-		for i >= 0 && !begins(data[i:], s.prefix) {
-			next := bytes.IndexByte(data[i+1:], 0x1b)
-			if next < 0 {
-				i = -1
-				break
-			}
-			i += 1 + next
-		}
+		i := s.find(data)
 		if i < 0 {
-			return send(data, text)
+			return s.scrub.write(data, text)
 		}
-		if err := send(data[:i], text); err != nil {
+		if err := s.scrub.write(data[:i], text); err != nil {
 			return err
 		}
 		data = data[i:]
-		kind, value, rest, complete := s.parse(data)
-		switch {
-		case !complete:
+		m, size, state := s.parse(data)
+		switch state {
+		case markPending:
 			s.held = bytes.Clone(data)
 			return nil
-		case kind == 0:
-			// It only looked like one.
-			if err := send(data[:1], text); err != nil {
+		case markNone:
+			size = 1
+			if err := s.scrub.write(data[:1], text); err != nil {
 				return err
 			}
-			data = data[1:]
+			if m.text == nil {
+				break
+			}
+			fallthrough // it is a mark of ours that something else got into: shown, without its token
 		default:
-			if err := mark(kind, value); err != nil {
+			if err := take(m); err != nil {
 				return err
 			}
-			data = rest
 		}
+		data = data[size:]
+	}
+}
+
+// find is where a mark may begin, -1 for nowhere.
+func (s *splitter) find(data []byte) int {
+	for from := 0; ; {
+		i := bytes.IndexByte(data[from:], 0x1b)
+		if i < 0 {
+			return -1
+		}
+		from += i
+		if begins(data[from:], s.prefix) {
+			return from
+		}
+		from++
 	}
 }
 
@@ -78,7 +108,10 @@ func (s *splitter) split(data []byte, text func([]byte) error, mark func(kind by
 func (s *splitter) flush(text func([]byte) error) error {
 	held := s.held
 	s.held = nil
-	return send(held, text)
+	if err := s.scrub.write(held, text); err != nil {
+		return err
+	}
+	return s.scrub.flush(text)
 }
 
 func send(data []byte, text func([]byte) error) error {
@@ -94,31 +127,70 @@ func begins(data, prefix []byte) bool {
 	return bytes.Equal(data[:n], prefix[:n])
 }
 
-// parse reads a mark at the beginning of data. kind is 0 for what is none.
-func (s *splitter) parse(data []byte) (kind byte, value, rest []byte, complete bool) {
-	body := data[min(len(data), len(s.prefix)):]
-	end := bytes.IndexByte(body, 0x07)
-	if end < 0 {
-		if len(body) > 2+maxMark || len(body) > 2 && !isHex(body[2:]) {
-			return 0, nil, nil, true
+// How far a mark was read.
+type reading uint8
+
+const (
+	markRead    reading = iota
+	markPending         // more of it must come
+	markNone            // it is none, or broken
+)
+
+// parse reads what begins like a mark. A broken one comes back as markNone with a markBroken whose text is its kind.
+func (s *splitter) parse(data []byte) (m mark, size int, state reading) {
+	if len(data) < len(s.prefix) {
+		return m, 0, markPending
+	}
+	body := data[len(s.prefix):]
+	end := bytes.IndexFunc(body[:min(len(body), maxMark)], func(c rune) bool { return c < 0x20 || c == 0x7f })
+	switch {
+	case end < 0 && len(body) < maxMark:
+		return m, 0, markPending
+	case end >= 0 && body[end] == 0x07:
+		if m, ok := parseMark(body[:end]); ok {
+			return m, len(s.prefix) + end + 1, markRead
 		}
-		return 0, nil, nil, false
 	}
-	if end < 2 || end > 2+maxMark || body[1] != ';' {
-		return 0, nil, nil, true
+	if len(body) < 2 || body[1] != ';' {
+		return mark{}, 0, markNone
 	}
-	value = make([]byte, hex.DecodedLen(end-2))
-	if _, err := hex.Decode(value, body[2:end]); err != nil {
-		return 0, nil, nil, true
-	}
-	return body[0], value, body[end+1:], true
+	return mark{kind: markBroken, text: bytes.Clone(body[:1])}, 0, markNone
 }
 
-func isHex(data []byte) bool {
-	for _, c := range data {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
+// parseMark reads KIND;SERIAL;LENGTH;TEXT.
+func parseMark(body []byte) (mark, bool) {
+	fields := bytes.SplitN(body, []byte(";"), 4)
+	if len(fields) != 4 || len(fields[0]) != 1 {
+		return mark{}, false
 	}
-	return true
+	serial, err := strconv.Atoi(string(fields[1]))
+	if err != nil || serial < 0 {
+		return mark{}, false
+	}
+	length, err := strconv.Atoi(string(fields[2]))
+	if err != nil {
+		return mark{}, false
+	}
+	text, ok := unescape(fields[3])
+	return mark{fields[0][0], serial, text}, ok && len(text) == length
+}
+
+// unescape reads %XX.
+func unescape(s []byte) ([]byte, bool) {
+	out := make([]byte, 0, len(s))
+	for {
+		i := bytes.IndexByte(s, '%')
+		if i < 0 {
+			return append(out, s...), true
+		}
+		if len(s) < i+3 {
+			return nil, false
+		}
+		var c [1]byte
+		if _, err := hex.Decode(c[:], s[i+1:i+3]); err != nil {
+			return nil, false
+		}
+		out = append(append(out, s[:i]...), c[0])
+		s = s[i+3:]
+	}
 }
