@@ -71,6 +71,7 @@ type setup struct {
 	targets []string // YAML of more targets, "name: {…}", beside db1 and strict, which are the real sshd
 	now     func() time.Time
 	log     *zap.Logger
+	files   string // recording.files
 	// overrides are exceptions to the shipped matrix, YAML
 	overrides string
 }
@@ -122,7 +123,7 @@ func newGateway(t *testing.T, s setup) *gateway {
 	g.openIdentity(s.now)
 	g.openDoor(s)
 	proxy, err := sshproxy.New(sshproxy.Config{Door: g.door, Registry: g.registry, Authority: g.authority,
-		Console: "https://console.test:8443", Limits: s.limits, Now: s.now, Log: s.log})
+		Console: "https://console.test:8443", Limits: s.limits, Files: s.files, Now: s.now, Log: s.log})
 	must(t, err)
 	g.proxy = proxy
 	g.serve()
