@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -74,6 +75,17 @@ func (r *Revision) Files() fs.FS { return files(r.files) }
 
 // HasWindow says whether windows.yaml has a window of this name.
 func (r *Revision) HasWindow(name string) bool { return r.windows[name] != nil }
+
+// Window says whether a window is open at t and until when that stays so: when an open one closes, when a closed one opens.
+// Neither is looked for beyond eight days. known is false for a name that windows.yaml does not have.
+func (r *Revision) Window(name string, t time.Time) (open bool, until time.Time, known bool) {
+	w := r.windows[name]
+	if w == nil {
+		return false, time.Time{}, false
+	}
+	open, until = w.state(t)
+	return open, until, true
+}
 
 // compileRules parses and compiles *.rego and makes sure that everybody who may be asked can answer.
 func compileRules(files map[string][]byte) (*ast.Compiler, error) {

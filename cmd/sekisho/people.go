@@ -228,7 +228,9 @@ func loginCommand(set *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "login",
 		Short: "log in and renew the SSH certificate",
-		Args:  noArgs,
+		Long: `Logs in and has the gateway issue a new SSH certificate, which stands in the profile's folder beside its key. Where an
+ssh-agent runs (SSH_AUTH_SOCK), key and certificate are put there too, for as long as the certificate holds.`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := set.profile()
 			if err != nil {
@@ -247,6 +249,13 @@ func loginCommand(set *settings) *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "logged in as %s of %s; SSH certificate %s until %s\n", p.Person, p.Vendor, p.SSHCertFile(), local(until))
+			lent, err := lendToAgent(p, until)
+			if err != nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "the certificate stands in its file alone: %v\n", err)
+			}
+			if lent {
+				fmt.Fprintf(cmd.OutOrStdout(), "it is in your ssh-agent until then, too\n")
+			}
 			return nil
 		},
 	}

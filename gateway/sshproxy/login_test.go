@@ -601,7 +601,7 @@ func TestTheGatewayAloneSaysHowToGoOn(t *testing.T) {
 		t.Error(got)
 	}
 	s := c.screen(24, 100, "gateway")
-	s.shows(`ssh -J gateway LOGIN@TARGET[^\n]*\r\n`)
+	s.shows(`ssh -J gateway [a-z]+@db1[^\n]*\r\n`)
 	if code := s.ends(); code != 0 {
 		t.Errorf("exit %d", code)
 	}
