@@ -19,6 +19,7 @@ need chromium chromium
 need certutil libnss3-tools
 need pk12util libnss3-tools
 need git git
+need plink putty-tools
 need ssh-audit ssh-audit
 need useradd passwd
 need systemd-analyze systemd
