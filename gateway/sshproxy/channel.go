@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -52,6 +53,8 @@ type channel struct {
 	waiting    func()        // stops waiting for an approval; nil when nothing does
 	launches   sync.WaitGroup
 	keys       io.Reader // what the person types
+
+	sent, written atomic.Int64 // bytes of the client, and of the target
 
 	stderr  stderrLock
 	exit    *exit // how the program ended; of listen

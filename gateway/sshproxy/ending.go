@@ -123,6 +123,7 @@ func (ch *channel) settle(outcome recorder.Outcome, detail map[string]any) {
 		if outcome == recorder.OK {
 			ch.record(recorder.KindExit, ch.exit.entry())
 		}
+		detail["bytes_in"], detail["bytes_out"] = ch.sent.Load(), ch.written.Load()
 		grant.End(outcome, detail)
 	})
 }

@@ -56,10 +56,15 @@ func (ch *channel) move(output, input func()) {
 
 // pass moves one stream, each piece on record before it is shown.
 func (ch *channel) pass(from io.Reader, kind recorder.Kind, to io.Writer) {
+	count := &ch.written
+	if kind == recorder.KindInput {
+		count = &ch.sent
+	}
 	pump(from, func(data []byte) error {
 		if err := ch.record(kind, data); err != nil {
 			return err
 		}
+		count.Add(int64(len(data)))
 		_, err := to.Write(data)
 		return err
 	})
