@@ -28,6 +28,7 @@ check:
 
 bench: build tools
 	$(GO) test -run '^$$' -bench . -benchmem ./policy/...
+	SEKISHO_IDLE=1000 $(GO) test -count=1 -run '^TestAnIdleSessionIsSmall$$' -v ./gateway/sshproxy
 	$(GO) run ./testdata/bench -sekisho $(BIN)
 
 # The pages are plain HTML, CSS and JavaScript modules embedded as they are: there is nothing to bundle yet.

@@ -67,11 +67,12 @@ type gateway struct {
 
 // setup changes what a test needs different.
 type setup struct {
-	limits  sshproxy.Limits
-	targets []string // YAML of more targets, "name: {…}", beside db1 and strict, which are the real sshd
-	now     func() time.Time
-	log     *zap.Logger
-	files   string // recording.files
+	limits    sshproxy.Limits
+	perPerson int      // sessions of one person; the door's default when 0
+	targets   []string // YAML of more targets, "name: {…}", beside db1 and strict, which are the real sshd
+	now       func() time.Time
+	log       *zap.Logger
+	files     string // recording.files
 	// overrides are exceptions to the shipped matrix, YAML
 	overrides string
 }
@@ -172,7 +173,7 @@ func (g *gateway) openDoor(s setup) {
 	recordings := filepath.Join(g.dir, "recordings")
 	must(t, os.Mkdir(recordings, 0o700))
 	g.door, err = access.New(access.Config{Engine: policy.NewEngine(rev, s.now), Directory: g.directory, Store: g.db.Access(),
-		Audit: g.audit, Zone: time.UTC, Revoked: g.registry.Revoked, Now: s.now, Log: s.log,
+		Audit: g.audit, Zone: time.UTC, Revoked: g.registry.Revoked, Now: s.now, Log: s.log, MaxPerPerson: s.perPerson,
 		Recording: recorder.Config{Dir: recordings, Recipient: g.authority.RecordingIdentity().Recipient(),
 			Signer: g.authority.EvidenceSigner(), Commit: recorder.Interval, Now: s.now}})
 	must(t, err)
