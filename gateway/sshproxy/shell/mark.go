@@ -53,6 +53,10 @@ func newSplitter(token string) *splitter {
 // split hands text and marks on in the order in which they came. text may be called with parts of data; it must not keep
 // them.
 func (s *splitter) split(data []byte, text func([]byte) error, take func(mark) error) error {
+	if n := len(s.held) + len(data) - len(s.prefix); len(s.held) >= len(s.prefix) && n < maxMark && ends(data) < 0 {
+		s.held = append(s.held, data...) // a long mark is not looked through again for every piece of it
+		return nil
+	}
 	if len(s.held) > 0 {
 		data = append(s.held, data...)
 		s.held = nil
@@ -142,7 +146,7 @@ func (s *splitter) parse(data []byte) (m mark, size int, state reading) {
 		return m, 0, markPending
 	}
 	body := data[len(s.prefix):]
-	end := bytes.IndexFunc(body[:min(len(body), maxMark)], func(c rune) bool { return c < 0x20 || c == 0x7f })
+	end := ends(body[:min(len(body), maxMark)])
 	switch {
 	case end < 0 && len(body) < maxMark:
 		return m, 0, markPending
@@ -155,6 +159,11 @@ func (s *splitter) parse(data []byte) (m mark, size int, state reading) {
 		return mark{}, 0, markNone
 	}
 	return mark{kind: markBroken, text: bytes.Clone(body[:1])}, 0, markNone
+}
+
+// ends is where something other than a mark's text begins, -1 for nowhere.
+func ends(body []byte) int {
+	return bytes.IndexFunc(body, func(c rune) bool { return c < 0x20 || c == 0x7f })
 }
 
 // parseMark reads KIND;SERIAL;LENGTH;TEXT.
