@@ -2,6 +2,7 @@ package sshproxy_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"runtime"
 	"strings"
@@ -123,4 +124,77 @@ func TestAJumpThatIsNeverConfirmedClosedIsNotKept(t *testing.T) {
 	eventually(t, "the jump is over", func() bool { return running("sshproxy.(*connection).serveInside") == 0 })
 	conn.Close()
 	<-opening
+}
+
+// TestTenThousandChannelsAreRefusedOneByOne: a client that listens hears a refusal for each channel too many, and its
+// connection goes on.
+func TestTenThousandChannelsAreRefusedOneByOne(t *testing.T) {
+	const most = 4
+	g := newGateway(t, setup{limits: sshproxy.Limits{Channels: most}})
+	client, err := g.client(hanako).dial(theLogin() + "+db1")
+	must(t, err)
+	defer client.Close()
+	var open []ssh.Channel
+	for range most {
+		ch, requests, err := client.OpenChannel("session", nil)
+		must(t, err)
+		go ssh.DiscardRequests(requests)
+		open = append(open, ch)
+	}
+	before := runtime.NumGoroutine()
+	for range 10000 {
+		_, _, err := client.OpenChannel("session", nil)
+		refused, ok := errors.AsType[*ssh.OpenChannelError](err)
+		if !ok || refused.Reason != ssh.ResourceShortage {
+			t.Fatalf("one more channel: %v", err)
+		}
+	}
+	if after := runtime.NumGoroutine(); after > before+10 {
+		t.Errorf("%d goroutines before, %d after", before, after)
+	}
+	open[0].Close()
+	eventually(t, "a place is free again", func() bool {
+		session, err := client.NewSession()
+		if err != nil {
+			return false
+		}
+		out, err := session.Output("echo still here")
+		return err == nil && string(out) == "still here\n"
+	})
+}
+
+// TestALoginThatDripsHasTheSameGrace: bytes that keep coming do not keep a login alive.
+func TestALoginThatDripsHasTheSameGrace(t *testing.T) {
+	g := newGateway(t, setup{limits: sshproxy.Limits{Grace: 300 * time.Millisecond}, log: silent})
+	conn, err := net.Dial("tcp", g.addr)
+	must(t, err)
+	defer conn.Close()
+	drip := time.NewTicker(5 * time.Millisecond)
+	defer drip.Stop()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if _, err := conn.Write([]byte("-")); err != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a login that drips is kept")
+		}
+		<-drip.C
+	}
+}
+
+// TestStartupsOfEverybodyAreBoundedTogether: addresses share the places for connections that have not logged in.
+func TestStartupsOfEverybodyAreBoundedTogether(t *testing.T) {
+	g := newGateway(t, setup{limits: sshproxy.Limits{Startups: 2}, log: silent})
+	from := func(ip string) net.Conn {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+		conn, err := dialer.Dial("tcp", g.addr)
+		must(t, err)
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	readVersion(t, from("127.0.0.2"))
+	readVersion(t, from("127.0.0.3"))
+	if said := readLine(t, from("127.0.0.4")); !strings.Contains(said, "too many connections") {
+		t.Errorf("the third was told %q", said)
+	}
 }
