@@ -49,17 +49,16 @@ func (s identityStore) TakeInvite(ctx context.Context, tokenHash string, now tim
 }
 
 func (s identityStore) Enrolment(ctx context.Context, person string) (identity.Enrolment, error) {
-	row := s.db.read.QueryRowContext(ctx,
+	return row(ctx, s.db, scanEnrolment, identity.ErrNotFound,
 		`SELECT `+enrolmentColumns+` FROM enrolments WHERE person = $1 ORDER BY seq DESC LIMIT 1`, person)
-	return one(row, scanEnrolment, identity.ErrNotFound)
 }
 
 func (s identityStore) EnrolmentBySerial(ctx context.Context, serial string) (identity.Enrolment, error) {
 	if serial == "" {
 		return identity.Enrolment{}, identity.ErrNotFound
 	}
-	row := s.db.read.QueryRowContext(ctx, `SELECT `+enrolmentColumns+` FROM enrolments WHERE cert_serial = $1`, serial)
-	return one(row, scanEnrolment, identity.ErrNotFound)
+	return row(ctx, s.db, scanEnrolment, identity.ErrNotFound,
+		`SELECT `+enrolmentColumns+` FROM enrolments WHERE cert_serial = $1`, serial)
 }
 
 func (s identityStore) Enrolments(ctx context.Context) ([]identity.Enrolment, error) {
@@ -99,8 +98,8 @@ func (s identityStore) PutSSHKey(ctx context.Context, k identity.SSHKey) error {
 }
 
 func (s identityStore) SSHKey(ctx context.Context, fingerprint string) (identity.SSHKey, error) {
-	row := s.db.read.QueryRowContext(ctx, `SELECT `+sshKeyColumns+` FROM ssh_keys WHERE fingerprint = $1`, fingerprint)
-	return one(row, scanSSHKey, identity.ErrNotFound)
+	return row(ctx, s.db, scanSSHKey, identity.ErrNotFound,
+		`SELECT `+sshKeyColumns+` FROM ssh_keys WHERE fingerprint = $1`, fingerprint)
 }
 
 func (s identityStore) SSHKeys(ctx context.Context, person string) ([]identity.SSHKey, error) {

@@ -40,9 +40,13 @@ func all[T any](ctx context.Context, db *DB, read func(scan) (T, error), query s
 	return list, rows.Err()
 }
 
-// change runs one statement and returns unchanged when it touched no row.
+// change runs one statement, a constant, and returns unchanged when it touched no row.
 func (db *DB) change(ctx context.Context, unchanged error, statement string, args ...any) error {
-	return touched(unchanged)(db.write.ExecContext(ctx, statement, args...))
+	s, err := db.changes.of(ctx, db.write, statement)
+	if err != nil {
+		return err
+	}
+	return touched(unchanged)(s.ExecContext(ctx, args...))
 }
 
 // touched turns the result of a statement that touched no row into the error unchanged.

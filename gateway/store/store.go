@@ -39,6 +39,9 @@ type DB struct {
 	path  string
 	write *sql.DB // one connection; its transactions take the write lock at once
 	read  *sql.DB // cannot write
+
+	changes prepared // of write
+	queries prepared // of read
 }
 
 // Open opens the database at path and brings its tables up to date; a missing file is created with mode 0600, looser modes
