@@ -228,8 +228,9 @@ func loginCommand(set *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "login",
 		Short: "log in and renew the SSH certificate",
-		Long: `Logs in and has the gateway issue a new SSH certificate, which stands in the profile's folder beside its key. Where an
-ssh-agent runs (SSH_AUTH_SOCK), key and certificate are put there too, for as long as the certificate holds.`,
+		Long: `Logs in and has the gateway issue a new SSH certificate, which stands in the profile's folder beside its key, with an
+ssh_config and a known_hosts for it: ssh -F FOLDER/ssh_config gateway lists the targets. Where an ssh-agent runs
+(SSH_AUTH_SOCK), key and certificate are put there too, for as long as the certificate holds.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p, err := set.profile()
@@ -249,6 +250,11 @@ ssh-agent runs (SSH_AUTH_SOCK), key and certificate are put there too, for as lo
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "logged in as %s of %s; SSH certificate %s until %s\n", p.Person, p.Vendor, p.SSHCertFile(), local(until))
+			config, err := p.WriteSSHConfig(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "next: ssh -F %s gateway\n", config)
 			lent, err := lendToAgent(p, until)
 			if err != nil {
 				fmt.Fprintf(cmd.ErrOrStderr(), "the certificate stands in its file alone: %v\n", err)

@@ -28,13 +28,15 @@ import (
 
 // Names of what stands in a profile's folder.
 const (
-	profileFile    = "profile.json"
-	profileCA      = "ca.pem"
-	profileCert    = "client.crt"
-	profileKey     = "client.key"
-	profileSession = "session"
-	profileSSHKey  = "id_ed25519"
-	profileP12     = "client.p12"
+	profileFile       = "profile.json"
+	profileCA         = "ca.pem"
+	profileCert       = "client.crt"
+	profileKey        = "client.key"
+	profileSession    = "session"
+	profileSSHKey     = "id_ed25519"
+	profileSSHConfig  = "ssh_config"
+	profileKnownHosts = "known_hosts"
+	profileP12        = "client.p12"
 )
 
 // Authenticator answers WebAuthn ceremonies on the person's side: options are as a Ceremony carries them, the answer is
@@ -311,6 +313,21 @@ func (p *Profile) RenewSSH(ctx context.Context, c *Client) (time.Time, error) {
 		return time.Time{}, err
 	}
 	return cert.ValidBefore, p.save(profileSSHKey+"-cert.pub", []byte(strings.TrimSpace(cert.Certificate)+"\n"))
+}
+
+// WriteSSHConfig writes ssh_config and known_hosts into the profile's folder and returns the path of the first, with which
+// stock ssh reaches the gateway and its targets: ssh -F PATH db1.
+func (p *Profile) WriteSSHConfig(ctx context.Context, c *Client) (string, error) {
+	me, err := c.Me(ctx)
+	if err != nil {
+		return "", err
+	}
+	quoted := func(path string) string { return `"` + strings.ReplaceAll(path, "%", "%%") + `"` }
+	config := me.SSH.Config(quoted(p.SSHKeyFile()), quoted(p.SSHCertFile()), quoted(p.Path(profileKnownHosts)))
+	if err := p.save(profileKnownHosts, []byte(me.SSH.KnownHosts+"\n")); err != nil {
+		return "", err
+	}
+	return p.Path(profileSSHConfig), p.save(profileSSHConfig, []byte(config))
 }
 
 // Waiting tells whether the profile's enrolment is not released yet.

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"net/http"
@@ -116,8 +115,9 @@ func (c *Console) apiIssueSSH(w http.ResponseWriter, r *http.Request, v *visitor
 
 // sshView is the page with a person's keys.
 type sshView struct {
-	Keys   []keyView
-	Config string
+	Keys       []keyView
+	Config     string
+	KnownHosts string
 }
 
 type keyView struct {
@@ -133,7 +133,8 @@ func (c *Console) showSSH(w http.ResponseWriter, r *http.Request, v *visitor) er
 	if err != nil {
 		return err
 	}
-	data := sshView{Config: c.sshConfig()}
+	setup := c.sshSetup(v.person)
+	data := sshView{Config: setup.Config("~/.ssh/id_ed25519", "~/.ssh/sekisho-cert.pub", ""), KnownHosts: setup.KnownHosts}
 	for _, k := range keys {
 		kind, _, _ := strings.Cut(k.PublicKey, " ")
 		data.Keys = append(data.Keys, keyView{Fingerprint: k.Fingerprint, Type: kind, CreatedAt: k.CreatedAt})
@@ -154,19 +155,4 @@ func (c *Console) sshAddress() (host, port string) {
 		port = ""
 	}
 	return host, port
-}
-
-// sshConfig is what goes into ~/.ssh/config and ~/.ssh/known_hosts.
-func (c *Console) sshConfig() string {
-	host, port := c.sshAddress()
-	var b strings.Builder
-	fmt.Fprintf(&b, "Host %s\n", host)
-	if port != "" {
-		fmt.Fprintf(&b, "  Port %s\n", port)
-	}
-	b.WriteString("  IdentityFile ~/.ssh/id_ed25519\n  CertificateFile ~/.ssh/sekisho-cert.pub\n  IdentitiesOnly yes\n")
-	if ca := c.cfg.Authority.HostCA(); ca != nil {
-		fmt.Fprintf(&b, "\n# ~/.ssh/known_hosts\n@cert-authority * %s", bytes.TrimSpace(ssh.MarshalAuthorizedKey(ca)))
-	}
-	return b.String()
 }

@@ -27,6 +27,7 @@ type Me struct {
 	Contract policy.Contract `json:"contract,omitzero"`
 	Keys     []SSHKey        `json:"ssh_keys,omitempty"`
 	Pending  *PendingSSH     `json:"pending_ssh,omitempty"`
+	SSH      SSHSetup        `json:"ssh"`
 }
 
 // Target is one that a contractor's vendor may reach, and how it stands right now.
@@ -64,7 +65,7 @@ func (c *Console) me(ctx context.Context, v *visitor) (Me, error) {
 		return Me{}, err
 	}
 	me := Me{Person: v.person.ID, Name: v.person.Name, Vendor: v.person.Vendor, Roles: v.person.Roles, MFA: v.web.MFA,
-		Expires: v.web.Expires.UTC(), Source: v.source.Addr().Unmap()}
+		Expires: v.web.Expires.UTC(), Source: v.source.Addr().Unmap(), SSH: c.sshSetup(v.person)}
 	keys, err := c.cfg.Registry.SSHKeys(ctx, v.person.ID)
 	if err != nil {
 		return Me{}, err

@@ -218,8 +218,8 @@ var words = map[string]text{
 	"ssh.done":     {"Issued. Save it beside your private key.", "発行しました。秘密鍵と同じ場所に保存してください。"},
 	"ssh.use":      {"Use it", "使い方"},
 	"ssh.use.text": {
-		"Save the file next to your private key and add this to ~/.ssh/config:",
-		"秘密鍵と同じ場所に保存し、~/.ssh/config に次の内容を追加します。",
+		"Save the file next to your private key and add this to these files. Then ssh gateway lists your targets:",
+		"秘密鍵と同じ場所に保存し、次の内容を各ファイルに追加します。ssh gateway で対象の一覧が表示されます。",
 	},
 
 	"requests.title":  {"Approvals", "承認"},
