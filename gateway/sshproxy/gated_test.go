@@ -1,8 +1,11 @@
 package sshproxy_test
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/sekisho/sekisho/recorder"
@@ -50,6 +53,13 @@ func TestEachLineOfAShellIsDecided(t *testing.T) {
 			if e.Enforced != "parsed" {
 				t.Errorf("%v is labelled %s", e.Detail, e.Enforced)
 			}
+		}
+	}
+	for _, e := range g.events(recorder.ClassCommand, "command.run") {
+		began, _ := e.Detail["began_ms"].(float64)
+		ended, _ := e.Detail["ended_ms"].(float64)
+		if e.Detail["line"] == "cat file" && (e.Detail["cwd"] != far || began <= 0 || ended < began || e.Detail["screen_differs"] != nil) {
+			t.Errorf("the command log: %v", e.Detail)
 		}
 	}
 	if got["cat file"] != 0.0 || got["false"] != 1.0 {
@@ -104,5 +114,139 @@ func TestACommandWaitsForItsApproval(t *testing.T) {
 	s.shows(`withdrawn`)
 	if code := s.ends(); code != 126 {
 		t.Errorf("exit %d", code)
+	}
+}
+
+// another is a target beside the others, for one login of the same sshd.
+func another(t *testing.T, name, login, opaque string) string {
+	d := realSSHD(t)
+	return fmt.Sprintf("%s: {ssh: {address: %q, host_key: %q}, logins: [%s], opaque: %s}", name, d.addr, d.fingerprint, login, opaque)
+}
+
+func TestEachLineOfZshIsDecided(t *testing.T) {
+	ops(t)
+	if _, err := exec.LookPath("zsh"); err != nil {
+		missing(t, "zsh")
+	}
+	g := newGateway(t, setup{targets: []string{another(t, "zed1", "zed", "deny")}})
+	c, far := g.client(hanako), farDir(t)
+	must(t, os.WriteFile(filepath.Join(far, "file"), []byte("text\n"), 0o666))
+	s := c.screen(40, 120, "-t", plus("zed", "zed1"))
+	s.shows(`% `)
+	s.types("cat " + far + "/file\r")
+	s.shows(`text\r\n`)
+	s.types("rm " + far + "/file\r")
+	s.shows(`M-2`)
+	s.types("repeat 2 cat /dev/null\r")
+	s.shows(`opaque because of: zsh's repeat`)
+	s.types("exit\r")
+	s.ends()
+	if _, err := os.Stat(filepath.Join(far, "file")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatIsTypedIntoAProgramIsOnRecordAsUndecided(t *testing.T) {
+	login := ops(t)
+	g := newGateway(t, setup{targets: []string{another(t, "loose", login, "execute")}})
+	c := g.client(hanako)
+	s := c.screen(40, 120, "-t", plus(login, "loose"))
+	s.shows(`\$ `)
+	s.types("bash --norc\r")
+	s.shows(`bash-[0-9.]+\$ `)
+	s.types("echo in''side\r")
+	s.shows(`inside\r\n`)
+	eventually(t, "it is on record", func() bool { return len(g.events(recorder.ClassCommand, "shell.lost")) == 1 })
+	s.types("exit\r")
+	s.shows(`\$ `)
+	eventually(t, "it is on record", func() bool { return len(g.events(recorder.ClassCommand, "shell.back")) == 1 })
+	s.types("exit\r")
+	s.ends()
+	if line := g.events(recorder.ClassCommand, "shell.lost")[0].Detail["line"]; line != "bash --norc" {
+		t.Errorf("lost to %v", line)
+	}
+	eventually(t, "the session has ended", func() bool { return len(g.events(recorder.ClassCommand, "session.end")) == 1 })
+	if label := g.events(recorder.ClassCommand, "session.end")[0].Enforced; label != "recorded" {
+		t.Errorf("the session is labelled %s", label)
+	}
+	gaps := 0
+	for _, e := range g.entries() {
+		if e.Kind == recorder.KindGap && strings.Contains(string(e.Data), "integration lost") {
+			gaps++
+		}
+	}
+	if gaps != 1 {
+		t.Errorf("%d marks in the recording", gaps)
+	}
+}
+
+func TestWhatTheTerminalDoesNotShowIsMasked(t *testing.T) {
+	login := ops(t)
+	for what, way := range map[string]struct{ user, prompt, line string }{
+		"in a gated shell": {login, `\$ `, "read -r shown; stty -echo; echo da''rk; read -r x; stty echo; echo go''t\r"},
+		"in a command":     {theLogin(), "", ""},
+	} {
+		t.Run(what, func(t *testing.T) {
+			g := newGateway(t, setup{targets: []string{another(t, "loose", way.user, "execute")}})
+			c := g.client(hanako)
+			args := []string{"-t", plus(way.user, "loose")}
+			if way.line == "" {
+				args = append(args, "echo ready; read shown; stty -echo; echo dark; read x; stty echo; echo got")
+			}
+			s := c.screen(40, 120, args...)
+			if way.line != "" {
+				s.shows(way.prompt)
+				s.types(way.line)
+				s.shows(`\r\n`)
+			} else {
+				s.shows(`ready\r\n`)
+			}
+			s.types("in the open\r")
+			s.shows(`in the open\r\n`)
+			s.shows(`dark\r\n`)
+			s.types("s3cretword\r")
+			s.shows(`got\r\n`)
+			if way.line != "" {
+				s.types("exit\r")
+			}
+			s.ends()
+			eventually(t, "the session has ended", func() bool { return len(g.events(recorder.ClassCommand, "session.end")) == 1 })
+			input := ""
+			for _, e := range g.entries() {
+				if e.Kind == recorder.KindInput {
+					input += string(e.Data)
+				}
+			}
+			if strings.Contains(input, "s3cret") || !strings.Contains(input, "••••••••\r") || !strings.Contains(input, "in the open") {
+				t.Errorf("on record: %q", input)
+			}
+		})
+	}
+}
+
+func TestTheLastLoginIsTheGatewaysOwn(t *testing.T) {
+	g := newGateway(t, setup{})
+	c := g.client(hanako)
+	for i := range 2 {
+		s := c.screen(40, 120, "-t", plus(ops(t), "strict"))
+		if i == 1 {
+			s.shows(`Last login: .* from 127\.0\.0\.1\r\n`)
+		}
+		s.shows(`\$ `)
+		s.types("exit\r")
+		s.ends()
+	}
+}
+
+func TestAnotherShellIsSaidToBeRecordedOnly(t *testing.T) {
+	ops(t)
+	g := newGateway(t, setup{})
+	s := g.client(hanako).screen(40, 120, "-t", plus(theLogin(), "db1"))
+	s.shows(`recorded, not decided`)
+	s.types("exit\r")
+	s.ends()
+	ken := g.client(ken).ssh("-tt", plus(theLogin(), "db1")) // who only reads, gets no shell that cannot be gated
+	if ken.code != 126 || !strings.Contains(ken.stdout+ken.stderr, "M-4") {
+		t.Error(ken)
 	}
 }

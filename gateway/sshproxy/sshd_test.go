@@ -108,7 +108,8 @@ func (d *sshd) chooseLogin() error {
 	if err != nil {
 		return err
 	}
-	passwd = append(passwd, fmt.Sprintf("app:x:61234:61234::%s:/bin/sh\nops:x:61234:61234::%[1]s:/bin/bash\n", d.home)...)
+	passwd = append(passwd, fmt.Sprintf("app:x:61234:61234::%s:/bin/sh\nops:x:61234:61234::%[1]s:/bin/bash\nzed:x:61234:61234::%[1]s:/bin/zsh\n",
+		d.home)...)
 	return errors.Join(os.Chmod(d.dir, 0o755), os.Mkdir(d.home, 0o755), os.Chown(d.home, 61234, 61234),
 		os.WriteFile(filepath.Join(etc, "passwd"), passwd, 0o644), os.MkdirAll("/run/sshd", 0o755))
 }

@@ -120,6 +120,9 @@ func (sh Shell) expandOnce(line string, file *syntax.File, used map[string]bool)
 // settled says why a line without further aliases to expand cannot be told.
 func (sh Shell) settled(file *syntax.File, used map[string]bool) (why string) {
 	for node := range syntax.Preorder(file) {
+		if p, ok := node.(*syntax.ParamExp); ok && p.Param != nil && strings.HasPrefix(p.Param.Value, "__sekisho") {
+			return "a variable of the gateway's"
+		}
 		if a, ok := node.(*syntax.Assign); ok && a.Name != nil && strings.HasPrefix(a.Name.Value, "__sekisho") {
 			return "a variable of the gateway's"
 		}
@@ -133,6 +136,8 @@ func (sh Shell) settled(file *syntax.File, used map[string]bool) (why string) {
 		switch {
 		case strings.HasPrefix(name, "__sekisho"):
 			return "a function of the gateway's"
+		case slices.ContainsFunc(words, func(w *syntax.Word) bool { return strings.Contains(bareName(w), "__sekisho") }):
+			return "a name of the gateway's"
 		case sh.Functions[name]:
 			return "the function " + name
 		case slices.Contains(ruling, name):
