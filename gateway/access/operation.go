@@ -282,6 +282,10 @@ func tables(reasons []policy.Reason) []string {
 func describeOperation(op Operation, action policy.Action, line string) map[string]any {
 	detail := map[string]any{"operation": op.Kind}
 	set(detail, "line", line)
+	if op.onFile() {
+		set(detail, "path", op.Path)
+		set(detail, "to", op.To)
+	}
 	if action.Opaque {
 		detail["opaque"] = true
 	}
