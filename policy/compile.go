@@ -9,9 +9,9 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// builtins are the functions a policy may call. Nothing that reaches out (http.send, net.*, opa.runtime, rand, env, clocks)
-// and nothing that makes much out of little (sprintf, replace, numbers.range, regular expressions built at run time).
-var builtins = []string{
+// allowedBuiltins are the functions a policy may call. Nothing that reaches out (http.send, net.*, opa.runtime, rand, env,
+// clocks); what is left and makes much out of little, or takes long, is bounded (builtin.go).
+var allowedBuiltins = []string{
 	"abs", "all", "and", "any", "array.concat", "array.slice", "assign", "ceil", "concat", "contains", "count", "div",
 	"endswith", "eq", "equal", "floor", "glob.match", "gt", "gte", "indexof", "internal.member_2", "internal.member_3",
 	"internal.print", "internal.template_string", "internal.test_case", "intersection", "is_array", "is_boolean", "is_null",
@@ -25,7 +25,7 @@ var builtins = []string{
 // capabilities is what this version of OPA can do, cut down to builtins.
 func capabilities() *ast.Capabilities {
 	c := ast.CapabilitiesForThisVersion()
-	c.Builtins = slices.DeleteFunc(c.Builtins, func(b *ast.Builtin) bool { return !slices.Contains(builtins, b.Name) })
+	c.Builtins = slices.DeleteFunc(c.Builtins, func(b *ast.Builtin) bool { return !slices.Contains(allowedBuiltins, b.Name) })
 	c.AllowNet = []string{}
 	return c
 }
@@ -34,7 +34,15 @@ func capabilities() *ast.Capabilities {
 func parseModules(files map[string][]byte) (map[string]*ast.Module, error) {
 	modules := map[string]*ast.Module{}
 	var errs []error
+	total := 0
 	for name, source := range files {
+		if total += len(source); total > maxRego {
+			return nil, fmt.Errorf("%s:1:1: the folder has more than %d bytes of Rego; move lists to %s", name, maxRego, matrixFile)
+		}
+		if err := checkSource(name, source); err != nil {
+			errs = append(errs, err)
+			continue
+		}
 		module, err := ast.ParseModuleWithOpts(name, string(source), ast.ParserOptions{
 			RegoVersion: ast.RegoV1, Capabilities: capabilities(),
 		})
@@ -51,9 +59,12 @@ func parseModules(files map[string][]byte) (map[string]*ast.Module, error) {
 	return modules, joinSorted(errs)
 }
 
-// newCompiler is strict: unused names, names the input does not have and functions outside builtins are errors.
+// newCompiler is strict: unused names, names the input does not have and functions outside builtins are errors. Values that
+// rules make are weighed.
 func newCompiler() *ast.Compiler {
 	return ast.NewCompiler().
+		WithStageAfterID(ast.StageCheckRecursion, ast.CompilerStageDefinition{Name: "CheckReach", Stage: checkReach}).
+		WithStageAfterID(ast.StageCheckDeprecatedBuiltins, ast.CompilerStageDefinition{Name: "Weigh", Stage: weighAll}).
 		WithCapabilities(capabilities()).
 		WithSchemas(inputSchema()).
 		WithStrict(true).

@@ -1,6 +1,9 @@
 package policy
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Decision is the answer to one Input.
 type Decision struct {
@@ -47,9 +50,14 @@ func (d *Decision) deny(r Reason) {
 	d.Effect, d.Reasons, d.Needs, d.Obligations, d.Ends = Deny, []Reason{r}, nil, Obligations{}, time.Time{}
 }
 
+// maxFault bounds what a fault says, in bytes: OPA puts whole values into its errors.
+const maxFault = 2048
+
 func (d *Decision) fail(err error) {
 	d.deny(reasonError)
-	d.fault = err
+	if d.fault = err; len(err.Error()) > maxFault {
+		d.fault = errors.New(cut(err.Error(), maxFault))
+	}
 }
 
 // apply turns a plan into the answer: leases raise approvals, the least of the needs counts, and its reasons stand.

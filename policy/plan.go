@@ -102,7 +102,7 @@ func (s *state) planFor(ctx context.Context, q *inquiry) (*plan, error) {
 func (s *state) newPlan(ctx context.Context, q *inquiry) (*plan, error) {
 	needs := needsOf(&q.in)
 	p := &plan{effects: make([]Effect, len(needs)), deny: make([][]Reason, len(needs)), approval: make([][]Reason, len(needs))}
-	b := &budget{ctx: ctx}
+	b := newBudget(ctx)
 	for i, need := range needs {
 		p.effects[i] = Allow
 		for l := range q.links {

@@ -105,34 +105,16 @@ func checkPackages(c *ast.Compiler) error {
 	return errors.Join(errs...)
 }
 
-// maxSteps bounds the work of one evaluation, counted in steps of OPA; a thousand plain rules take a tenth of it.
-const maxSteps = 100_000
-
-var errTooLong = errors.New("the evaluation was stopped")
-
-// budget stops an evaluation that takes too many steps or whose caller has gone. OPA asks Cancelled at each step, always
-// from the evaluating goroutine, so no goroutine has to watch.
-type budget struct {
-	ctx   context.Context
-	steps int
-}
-
-func (b *budget) Cancel() { b.steps = maxSteps }
-
-func (b *budget) Cancelled() bool {
-	b.steps++
-	return b.steps >= maxSteps || b.steps%1024 == 0 && b.ctx.Err() != nil
-}
-
 // run evaluates the query once.
 func (p *program) run(ctx context.Context, input *ast.Term) (verdict, error) {
-	return p.answer(&budget{ctx: ctx}, input)
+	return p.answer(newBudget(ctx), input)
 }
 
 // answer evaluates the query once. Strict errors: a builtin that fails stops the evaluation instead of a rule being undefined.
 func (p *program) answer(b *budget, input *ast.Term) (verdict, error) {
 	var v verdict
 	results := 0
+	b.next()
 	err := topdown.NewQuery(p.query).
 		WithCompiler(p.compiler).
 		WithStore(p.tables.store).

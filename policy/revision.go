@@ -93,6 +93,9 @@ func compileRules(files map[string][]byte) (*ast.Compiler, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkSize(modules); err != nil {
+		return nil, err
+	}
 	c, err := compile(modules)
 	if err != nil {
 		return nil, err

@@ -56,7 +56,7 @@ func Test(ctx context.Context, fsys fs.FS) ([]TestResult, error) {
 		RaiseBuiltinErrors(true).
 		CapturePrintOutput(false).
 		SetTimeout(5 * time.Second)
-	results, err := runner.RunTests(ctx, tables.txn)
+	results, err := runner.RunTests(withTestBudgets(ctx), tables.txn)
 	if err != nil {
 		return nil, joinSorted(regoErrors(err))
 	}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/topdown"
@@ -73,7 +74,7 @@ func readAllow(answer *ast.Term) (bool, error) {
 	}
 	yes, ok := term.Value.(ast.Boolean)
 	if !ok {
-		return false, fmt.Errorf("allow is %v: want true or false", term)
+		return false, fmt.Errorf("allow is %s: want true or false", shown(term))
 	}
 	return bool(yes), nil
 }
@@ -86,6 +87,9 @@ func readReasons(rule string, answer *ast.Term) ([]Reason, error) {
 	set, ok := term.Value.(ast.Set)
 	if !ok {
 		return nil, fmt.Errorf("%s is not a set: write `%s contains …`", rule, rule)
+	}
+	if set.Len() > maxReasons {
+		return nil, fmt.Errorf("%s has more than %d reasons", rule, maxReasons)
 	}
 	var reasons []Reason
 	for _, element := range set.Slice() {
@@ -101,11 +105,18 @@ func readReasons(rule string, answer *ast.Term) ([]Reason, error) {
 // customReason is the id of a reason that is written as a plain sentence.
 const customReason = "rule"
 
+// Bounds on reasons, which a rule may make of what a contractor types and which are remembered.
+const (
+	maxReasons = 64   // of one rule
+	maxReason  = 1024 // bytes of each of its texts
+)
+
 // readReason takes a sentence or {id, table, en, ja}; table may be missing and one language stands in for the other.
 func readReason(term *ast.Term) (Reason, error) {
 	switch value := term.Value.(type) {
 	case ast.String:
-		return Reason{ID: customReason, EN: string(value), JA: string(value)}, nil
+		text := cut(string(value), maxReason)
+		return Reason{ID: customReason, EN: text, JA: text}, nil
 	case ast.Object:
 		r := Reason{ID: field(value, "id"), Table: field(value, "table"), EN: field(value, "en"), JA: field(value, "ja")}
 		if r.EN == "" {
@@ -118,13 +129,33 @@ func readReason(term *ast.Term) (Reason, error) {
 			return r, nil
 		}
 	}
-	return Reason{}, fmt.Errorf("%v is no reason: want a sentence or an object with id, table, en and ja", term)
+	return Reason{}, fmt.Errorf("%s is no reason: want a sentence or an object with id, table, en and ja", shown(term))
+}
+
+// shown is what an error says about a value, which may be large.
+func shown(term *ast.Term) string {
+	switch term.Value.(type) {
+	case ast.String, ast.Number, ast.Boolean, ast.Null:
+		return cut(term.String(), 64)
+	}
+	return "a value of type " + ast.ValueName(term.Value)
+}
+
+// cut shortens a text to at most n bytes, at a whole character.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n] + "…"
 }
 
 func field(object ast.Object, name string) string {
 	if term := object.Get(ast.InternedTerm(name)); term != nil {
 		if s, ok := term.Value.(ast.String); ok {
-			return string(s)
+			return cut(string(s), maxReason)
 		}
 	}
 	return ""
