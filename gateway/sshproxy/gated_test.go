@@ -2,12 +2,16 @@ package sshproxy_test
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/sekisho/sekisho/gateway/access"
+	"github.com/sekisho/sekisho/gateway/identity"
 	"github.com/sekisho/sekisho/recorder"
 )
 
@@ -248,5 +252,39 @@ func TestAnotherShellIsSaidToBeRecordedOnly(t *testing.T) {
 	ken := g.client(ken).ssh("-tt", plus(theLogin(), "db1")) // who only reads, gets no shell that cannot be gated
 	if ken.code != 126 || !strings.Contains(ken.stdout+ken.stderr, "M-4") {
 		t.Error(ken)
+	}
+}
+
+// TestALineThatWaitsWhenItsSessionEndsNeverRuns: its request is withdrawn, whatever ended the session.
+func TestALineThatWaitsWhenItsSessionEndsNeverRuns(t *testing.T) {
+	for what, end := range map[string]func(g *gateway, s *screen){
+		"staff end the session": func(g *gateway, s *screen) {
+			admin := identity.Principal{Person: "admin", Vendor: "@staff", Serial: "2", NotAfter: g.clock.Now().Add(time.Hour),
+				MFA: identity.MFA{Method: "webauthn", At: g.clock.Now(), UV: true}, Source: netip.MustParseAddrPort("127.0.0.1:1")}
+			must(t, g.door.EndSession(t.Context(), admin, g.events(recorder.ClassCommand, "session.open")[0].Session, "enough"))
+			s.shows(`enough`)
+		},
+		"the person hangs up": func(_ *gateway, s *screen) { s.cmd.Process.Kill() },
+	} {
+		t.Run(what, func(t *testing.T) {
+			g := newGateway(t, setup{log: silent})
+			c, far := g.client(hanako), farDir(t)
+			s := c.screen(40, 120, "-t", plus(ops(t), "strict"))
+			s.shows(`\$ `)
+			s.types("touch " + far + "/made\r")
+			id := requestID.FindString(s.shows(requestID.String()))
+			s.shows(`Ctrl-C cancels`)
+			end(g, s)
+			s.ends()
+			eventually(t, "the request is withdrawn", func() bool {
+				r, err := g.db.Access().Request(t.Context(), id)
+				must(t, err)
+				return r.Status == access.RequestCancelled
+			})
+			eventually(t, "the session has ended", func() bool { return len(g.events(recorder.ClassCommand, "session.end")) == 1 })
+			if _, err := os.Stat(filepath.Join(far, "made")); err == nil {
+				t.Error("it ran")
+			}
+		})
 	}
 }

@@ -82,15 +82,20 @@ func (t *typing) Read(p []byte) (int, error) {
 }
 
 // approved waits until somebody has answered the request of a refusal, or watches where that is wanted, and asks the door
-// again. It returns the refusal that
-// stands in the end.
+// again. It returns the refusal that stands in the end. A request that nobody waits for any more is withdrawn: after Ctrl-C,
+// and when the session, the connection or the target's side of the channel has ended. An approval that comes too late finds
+// nothing to start.
 func (ch *channel) approved(ctx context.Context, refusal *access.Refusal, op access.Operation) (*access.Grant, error) {
 	if refusal.Watch != "" {
 		return ch.watched(ctx, op)
 	}
 	status, err := ch.session.Await(ctx, refusal.Request)
-	if ctx.Err() != nil && ch.session.Context().Err() == nil {
-		if err := ch.session.Withdraw(context.WithoutCancel(ctx), refusal.Request); err != nil {
+	if over := context.Cause(ch.session.Context()); over != nil || ctx.Err() != nil {
+		err := ch.session.Withdraw(context.WithoutCancel(ctx), refusal.Request)
+		switch {
+		case over != nil:
+			return nil, over
+		case err != nil:
 			return nil, err
 		}
 		return nil, told{noticeWithdrawn}
