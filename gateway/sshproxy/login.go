@@ -38,10 +38,10 @@ var (
 	errPanicked = errors.New("the gateway failed; try again")
 )
 
-// config is the server side of one connection: certificates only.
-func (c *peer) config() *ssh.ServerConfig {
+// config is the server side of one connection, with these ciphers: certificates only.
+func (c *peer) config(ciphers []string) *ssh.ServerConfig {
 	cfg := &ssh.ServerConfig{
-		Config:                  transport(serverCiphers),
+		Config:                  transport(ciphers),
 		ServerVersion:           serverVersion,
 		PublicKeyAuthAlgorithms: userKeys,
 		// The listener shell sets NoClientAuth when no handler of its own is set; without this callback everybody would be in.

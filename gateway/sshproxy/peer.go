@@ -30,6 +30,8 @@ type peer struct {
 	hangUp context.CancelFunc
 	grace  *time.Timer
 
+	greeting greeting // read ahead; of the goroutine that reads
+
 	started, left sync.Once
 	opened        atomic.Bool // a channel was opened
 	loggedIn      time.Time   // set once before the first channel
@@ -51,6 +53,9 @@ func newPeer(ctx context.Context, p *Proxy, conn net.Conn, source netip.AddrPort
 }
 
 func (c *peer) Read(b []byte) (int, error) {
+	if len(c.greeting.line) > 0 {
+		return c.greeting.again(b), nil
+	}
 	n, err := c.wire.Read(b)
 	if err != nil {
 		c.hangUp()
@@ -69,8 +74,10 @@ func (c *peer) SetDeadline(time.Time) error { return nil }
 // serve runs the connection until it is over. gliderlabs/ssh is the shell around it: it makes the server connection and
 // hands channels and requests on. Its own session, forwarding and authentication code is never reached.
 func (c *peer) serve() {
+	c.hear()
+	ciphers := c.greeting.ciphers()
 	shell := &gl.Server{
-		ServerConfigCallback:     func(gl.Context) *ssh.ServerConfig { return c.config() },
+		ServerConfigCallback:     func(gl.Context) *ssh.ServerConfig { return c.config(ciphers) },
 		ConnectionFailedCallback: func(_ net.Conn, err error) { c.notLoggedIn(err) },
 		ChannelHandlers: map[string]gl.ChannelHandler{
 			"default": func(_ *gl.Server, sc *ssh.ServerConn, nc ssh.NewChannel, _ gl.Context) { c.serveChannel(sc, nc) },
