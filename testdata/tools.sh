@@ -19,6 +19,16 @@ need chromium chromium
 need certutil libnss3-tools
 need pk12util libnss3-tools
 need git git
+need rsync rsync
+need plink putty-tools
+need psftp putty-tools
+need dbclient dropbear-bin
+need ansible ansible-core
+library() { # library MODULE PACKAGE, of the system's Python
+	/usr/bin/python3 -W ignore -c "import $1" 2>/dev/null || missing="$missing $2"
+}
+library paramiko python3-paramiko
+library asyncssh python3-asyncssh
 need plink putty-tools
 need ssh-audit ssh-audit
 need useradd passwd

@@ -204,7 +204,7 @@ type skipper struct{}
 // needs skips the script when a program is missing, and fails it under CI. It comes before anything is started.
 func needs(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
-		if _, err := exec.LookPath(name); err == nil || isExecutable("/usr/sbin/"+name) {
+		if _, err := exec.LookPath(name); err == nil || isExecutable("/usr/sbin/"+name) || pythonHas(name) {
 			continue
 		}
 		if os.Getenv("CI") != "" {
@@ -212,6 +212,12 @@ func needs(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		ts.Value(skipper{}).(func(...any))(name + " is not installed; make tools installs it")
 	}
+}
+
+// pythonHas says whether a name such as python3-paramiko is that of a library which the system's Python has.
+func pythonHas(name string) bool {
+	module, ok := strings.CutPrefix(name, "python3-")
+	return ok && exec.Command("/usr/bin/python3", "-W", "ignore", "-c", "import "+module).Run() == nil
 }
 
 // until repeats a program until its output holds a text, at most 20 s: until TEXT PROGRAM [ARG...]
