@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -22,7 +23,7 @@ var (
 	rounds   = flag.Int("rounds", 7, "interleaved rounds; the median is printed")
 	connects = flag.Int("connects", 10, "connect+exec per round")
 	keys     = flag.Int("keys", 200, "keystrokes per round")
-	bytesMB  = flag.Int("mb", 64, "MiB downloaded per round")
+	bytesMB  = flag.Int("mb", 128, "MiB downloaded per round")
 	only     = flag.String("only", "", "measure only operations whose name contains this")
 	binary   = flag.String("sekisho", "bin/sekisho", "the built binary")
 )
@@ -57,6 +58,8 @@ func main() {
 	}
 }
 
+const sftpDownload = "download by SFTP"
+
 // sample is what one round of one operation cost.
 type sample struct {
 	client, between, target time.Duration // CPU, user+sys, per operation
@@ -72,15 +75,23 @@ type operation struct {
 	run  func(s *stage, way string) (sample, error)
 }
 
+// ways are those that differ in this operation: what is kept of files shows in SFTP alone.
+func (op operation) ways(s *stage) []string {
+	if op.name == sftpDownload {
+		return s.ways
+	}
+	return slices.DeleteFunc(slices.Clone(s.ways), func(way string) bool { return way == wayFull })
+}
+
 func measure(s *stage) error {
 	megabytes := fmt.Sprintf("per %d MiB", *bytesMB)
 	operations := []operation{
 		{"connect+exec", "per command", connectExec},
 		{"keystroke echo", "per key, wall is p50", keystrokes},
 		{"download by a command", megabytes, download},
-		{"download by SFTP", megabytes, downloadSFTP},
+		{sftpDownload, megabytes, downloadSFTP},
 	}
-	fmt.Printf("sekisho bench: %d interleaved rounds, decisions and recording on (commit: interval), medians; CPU is user+sys; %s, %s\n"+
+	fmt.Printf("sekisho bench: %d interleaved rounds, decisions and recording on (commit: interval, files: hash), medians; CPU is user+sys; %s, %s\n"+
 		"proxy is the CPU of the process between client and target, all that of client and target too; × are medians of each round's ratio\n\n",
 		*rounds, kex, cipher)
 	var reached []string
@@ -93,7 +104,7 @@ func measure(s *stage) error {
 		if err != nil {
 			return err
 		}
-		print(op, s.ways, got, before)
+		print(op, op.ways(s), got, before)
 		for _, t := range targets {
 			if t.operation == op.name {
 				reached = append(reached, t.judge(got))
@@ -111,7 +122,7 @@ func measure(s *stage) error {
 func repeat(s *stage, op operation) (map[string][]sample, error) {
 	got := map[string][]sample{}
 	for round := range *rounds + 1 {
-		for _, way := range s.ways {
+		for _, way := range op.ways(s) {
 			one, err := op.run(s, way)
 			if err != nil {
 				return nil, fmt.Errorf("%s over %s: %w", op.name, way, err)

@@ -29,6 +29,7 @@ const (
 	wayBare   = "bare proxy"
 	wayPlus   = "sekisho login+target"
 	wayVia    = "sekisho -J"
+	wayFull   = "login+target, files: full"
 )
 
 // Every way uses the same algorithms, or their prices would be compared instead. ProxyJump's own first leg has the
@@ -50,7 +51,8 @@ type stage struct {
 	target  *server
 	jump    *server
 	bare    *server
-	gateway *server
+	gateway *server            // files: hash
+	full    *server            // files: full
 	between map[string]*server // what stands between client and target, by way
 	made    string             // account to remove again
 }
@@ -61,14 +63,14 @@ type server struct {
 }
 
 func newStage(dir, binary string) (*stage, error) {
-	s := &stage{dir: dir, binary: binary, ways: []string{wayDirect, wayJump, wayBare, wayPlus, wayVia}}
-	for _, step := range []func() error{s.chooseLogin, s.makePayload, s.startGateway, s.makeKeys, s.startSSHDs, s.startBare, s.applyTarget, s.writeConfig} {
+	s := &stage{dir: dir, binary: binary, ways: []string{wayDirect, wayJump, wayBare, wayPlus, wayVia, wayFull}}
+	for _, step := range []func() error{s.chooseLogin, s.makePayload, s.startGateways, s.makeKeys, s.startSSHDs, s.startBare, s.applyTarget, s.writeConfig} {
 		if err := step(); err != nil {
 			s.close()
 			return nil, err
 		}
 	}
-	s.between = map[string]*server{wayJump: s.jump, wayBare: s.bare, wayPlus: s.gateway, wayVia: s.gateway}
+	s.between = map[string]*server{wayJump: s.jump, wayBare: s.bare, wayPlus: s.gateway, wayVia: s.gateway, wayFull: s.full}
 	return s, nil
 }
 
@@ -112,28 +114,60 @@ func (s *stage) makePayload() error {
 	return f.Chmod(0o644)
 }
 
-// startGateway runs the demo: a whole gateway with people who hold software authenticators.
-func (s *stage) startGateway() error {
-	cmd := exec.Command(s.binary, "demo", "--dir", s.path("demo"), "--json")
-	logFile, err := os.Create(s.path("demo.log"))
-	if err != nil {
+// startGateways starts one gateway that keeps the hashes of files and one that keeps all of them.
+func (s *stage) startGateways() (err error) {
+	if s.gateway, err = s.startGateway("hash"); err != nil {
 		return err
+	}
+	s.full, err = s.startGateway("full")
+	return err
+}
+
+// startGateway runs the demo: a whole gateway with people who hold software authenticators. It makes its configuration when
+// it starts for the first time and reads it from then on.
+func (s *stage) startGateway(files string) (*server, error) {
+	made, err := s.runDemo(files)
+	if err != nil {
+		return made, err
+	}
+	made.stop()
+	config := s.path(files, "sekisho.yaml")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		return nil, err
+	}
+	changed := strings.Replace(string(text), "files: capped", "files: "+files, 1)
+	if changed == string(text) {
+		return nil, fmt.Errorf("%s does not say what is kept of files", config)
+	}
+	if err := os.WriteFile(config, []byte(changed), 0o600); err != nil {
+		return nil, err
+	}
+	return s.runDemo(files)
+}
+
+func (s *stage) runDemo(dir string) (*server, error) {
+	cmd := exec.Command(s.binary, "demo", "--dir", s.path(dir), "--json")
+	logFile, err := os.Create(s.path(dir + ".log"))
+	if err != nil {
+		return nil, err
 	}
 	cmd.Stderr = logFile
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
-	s.gateway = &server{cmd: cmd}
 	line, err := bufio.NewReader(stdout).ReadBytes('\n')
 	if err != nil || !json.Valid(line) {
-		text, _ := os.ReadFile(s.path("demo.log"))
-		return fmt.Errorf("the gateway did not start: %v: %s", err, text)
+		cmd.Process.Kill()
+		cmd.Wait()
+		text, _ := os.ReadFile(s.path(dir + ".log"))
+		return nil, fmt.Errorf("the gateway did not start: %v: %s", err, text)
 	}
-	return nil
+	return &server{cmd: cmd}, nil
 }
 
 // makeKeys makes the client's and the hosts' keys for the ways without a gateway.
@@ -151,8 +185,19 @@ func (s *stage) makeKeys() error {
 }
 
 func (s *stage) startSSHDs() error {
-	upstream := filepath.Join(s.path("demo"), "ssh_upstream_ca.pub")
-	var err error
+	var authorities []byte
+	for _, gateway := range []string{"hash", "full"} {
+		key, err := os.ReadFile(s.path(gateway, "ssh_upstream_ca.pub"))
+		if err != nil {
+			return err
+		}
+		authorities = append(authorities, key...)
+	}
+	upstream := s.path("upstream_cas")
+	err := os.WriteFile(upstream, authorities, 0o644)
+	if err != nil {
+		return err
+	}
 	if s.target, err = s.startSSHD("target", "TrustedUserCAKeys "+upstream); err != nil {
 		return err
 	}
@@ -218,27 +263,29 @@ func (s *stage) startBare() error {
 	return waitPort(port)
 }
 
-// applyTarget adds the sshd to the demo's directory with the command line an admin would use.
+// applyTarget adds the sshd to the gateways' directories with the command line an admin would use.
 func (s *stage) applyTarget() error {
-	file := filepath.Join(s.path("demo"), "directory.yaml")
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
 	out, err := exec.Command("ssh-keygen", "-lf", s.path("target_host.pub")).Output()
 	if err != nil {
 		return err
 	}
 	target := fmt.Sprintf("\ntargets:\n  bench1:\n    ssh: {address: \"127.0.0.1:%s\", host_key: \"%s\"}\n    logins: [%s]\n",
 		s.port("target"), strings.Fields(string(out))[1], s.login)
-	changed := strings.Replace(string(text), "\ntargets:\n", target, 1)
-	changed = strings.Replace(changed, "targets: [db1,", "targets: [bench1, db1,", 1)
-	if err := os.WriteFile(s.path("directory.yaml"), []byte(changed), 0o600); err != nil {
-		return err
-	}
-	out, err = exec.Command(s.binary, "apply", "-f", s.path("directory.yaml"), "--yes", "--reason", "bench", "--dir", s.path("demo"), "--as", "ren").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("applying the directory: %w: %s", err, out)
+	for _, gateway := range []string{"hash", "full"} {
+		text, err := os.ReadFile(s.path(gateway, "directory.yaml"))
+		if err != nil {
+			return err
+		}
+		changed := strings.Replace(string(text), "\ntargets:\n", target, 1)
+		changed = strings.Replace(changed, "targets: [db1,", "targets: [bench1, db1,", 1)
+		if err := os.WriteFile(s.path("directory.yaml"), []byte(changed), 0o600); err != nil {
+			return err
+		}
+		out, err := exec.Command(s.binary, "apply", "-f", s.path("directory.yaml"), "--yes", "--reason", "bench", "--dir", s.path(gateway),
+			"--as", "ren").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("applying the directory: %w: %s", err, out)
+		}
 	}
 	return nil
 }
@@ -275,10 +322,13 @@ func (s *stage) sftp(way string) *exec.Cmd {
 
 // address is what OpenSSH's programs are told to take a way.
 func (s *stage) address(way string) (options []string, host string) {
-	demoConfig := filepath.Join(s.path("demo"), "ssh_config")
+	demoConfig := s.path("hash", "ssh_config")
+	if way == wayFull {
+		demoConfig = s.path("full", "ssh_config")
+	}
 	options = []string{"-o", "KexAlgorithms=" + kex, "-o", "Ciphers=" + cipher}
 	switch way {
-	case wayPlus:
+	case wayPlus, wayFull:
 		return append(options, "-F", demoConfig, "-o", "User="+s.login+"+bench1"), "gateway-hanako"
 	case wayVia:
 		return append(options, "-F", demoConfig, "-J", "gateway-hanako", "-o", "User="+s.login), "bench1"
@@ -311,19 +361,25 @@ func (s *stage) settle() {
 
 func (s *stage) close() {
 	for _, server := range s.servers() {
-		server.cmd.Process.Signal(syscall.SIGTERM)
-		server.cmd.Wait()
+		server.stop()
 	}
 	if s.made != "" {
 		exec.Command("userdel", s.made).Run()
 	}
 }
 
-func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
+func (s *stage) path(names ...string) string {
+	return filepath.Join(append([]string{s.dir}, names...)...)
+}
 
 // servers are those that run.
 func (s *stage) servers() []*server {
-	return slices.DeleteFunc([]*server{s.gateway, s.bare, s.jump, s.target}, func(one *server) bool { return one == nil })
+	return slices.DeleteFunc([]*server{s.gateway, s.full, s.bare, s.jump, s.target}, func(one *server) bool { return one == nil })
+}
+
+func (s *server) stop() {
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	s.cmd.Wait()
 }
 
 // cpu is the user and system time that the process has used, to the nanosecond by its CPU clock, and its reaped children,

@@ -21,7 +21,7 @@ var targets = []target{
 	{"connect+exec", wayPlus, wayBare, "proxy CPU", proxyCPU, 1.2},
 	{"connect+exec", wayVia, wayBare, "proxy CPU", proxyCPU, 1.8}, // three key exchanges against two
 	{"keystroke echo", wayPlus, wayJump, "p50", wallTime, 1.0},
-	{"download by SFTP", wayPlus, wayBare, "proxy CPU", proxyCPU, 1.0},
+	{sftpDownload, wayPlus, wayBare, "proxy CPU", proxyCPU, 1.0},
 }
 
 func proxyCPU(s sample) time.Duration { return s.between }
