@@ -87,13 +87,53 @@ func serveCommand(set *settings) *cobra.Command {
 			log.Info("serving", zap.String("ssh", g.SSH.Addr().String()), zap.String("https", g.HTTPS.Addr().String()),
 				zap.String("console", cfg.URL(cfg.ConsoleHost)))
 			// A terminal that closes ends no sessions; and a policy comes into force with sekisho policy apply alone.
-			signal.Ignore(syscall.SIGHUP)
+			defer onHangup(func() { g.ReloadHostKey(cmd.Context()) })()
 			return g.Serve(cmd.Context())
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (default: sekisho.yaml in --dir)")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
 	return cmd
+}
+
+// onHangup has do called at each SIGHUP, one at a time, until stop is.
+func onHangup(do func()) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			do()
+		}
+	}()
+	return func() {
+		signal.Ignore(syscall.SIGHUP)
+		signal.Stop(hangups)
+		close(hangups)
+	}
+}
+
+func hostKeyCommand(set *settings) *cobra.Command {
+	rotate := &cobra.Command{
+		Use:   "rotate",
+		Short: "make a new SSH host key for the gateway; no session is dropped",
+		Long: `Makes a new SSH host key in the gateway's folder. A gateway that runs shows it to new connections after SIGHUP, and
+sessions go on. The host certificate is made anew for each connection. Clients that trust the host CA (the @cert-authority
+line of known_hosts) notice nothing; whoever pinned the plain key has to be told its new fingerprint.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := gateway.LoadConfig(filepath.Join(set.dir, gateway.ConfigFile))
+			if err != nil {
+				return err
+			}
+			fingerprint, err := gateway.RotateHostKey(cfg)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "the host key of %s is now %s\nnext: send SIGHUP to the gateway, if it runs\n", cfg.Dir, fingerprint)
+			return nil
+		},
+	}
+	return parent("host-key", "the gateway's SSH host key: rotate", rotate)
 }
 
 // newLogger writes structured lines to stderr.

@@ -46,13 +46,13 @@ type Authority struct {
 	userCA   ssh.Signer
 	hostCA   ssh.Signer
 	upstream ssh.Signer
-	hostKey  ssh.Signer
 
 	evidence  ed25519.PrivateKey
 	recording *age.X25519Identity
 	token     tokenSigner
 
 	mu      sync.Mutex
+	hostKey ssh.Signer                  // guarded by mu
 	vendors map[string]issuer           // guarded by mu
 	servers map[string]*tls.Certificate // guarded by mu
 }

@@ -31,15 +31,16 @@ func (a *Authority) UpstreamCA() ssh.PublicKey { return a.upstream.PublicKey() }
 // HostSigners returns the gateway's SSH host key twice: with a certificate of the host CA for these names, then plain.
 // The certificate lives 90 days and costs one ed25519 signature, so a server asks anew for each connection.
 func (a *Authority) HostSigners(names ...string) ([]ssh.Signer, error) {
-	cert, err := a.hostCertificate(a.hostKey.PublicKey(), names, hostCertLifetime)
+	hostKey := a.currentHostKey()
+	cert, err := a.hostCertificate(hostKey.PublicKey(), names, hostCertLifetime)
 	if err != nil {
 		return nil, err
 	}
-	signer, err := ssh.NewCertSigner(cert, a.hostKey)
+	signer, err := ssh.NewCertSigner(cert, hostKey)
 	if err != nil {
 		return nil, err
 	}
-	return []ssh.Signer{signer, a.hostKey}, nil
+	return []ssh.Signer{signer, hostKey}, nil
 }
 
 // SignTargetHostKey makes a host certificate of one year for a target's own host key.
