@@ -284,7 +284,7 @@ func (e *explainer) run(ctx context.Context, body ast.Body, document *ast.Term, 
 		WithTransaction(e.tables.txn).
 		WithInput(document).
 		WithStrictBuiltinErrors(true).
-		WithCancel(&budget{ctx: ctx}).
+		WithCancel(newBudget(ctx)).
 		Iter(ctx, func(result topdown.QueryResult) error {
 			each(result)
 			return nil

@@ -226,6 +226,41 @@ func TestWhichFieldsRulesRead(t *testing.T) {
 	}
 }
 
+// TestTheElseOfAnAnswerIsReadToo: what the else of allow refers to counts.
+func TestTheElseOfAnAnswerIsReadToo(t *testing.T) {
+	rev, err := Load(changed(t, map[string]string{"consulting.rego": "allow if input.cell == \"x\" else := elsewhere\nelsewhere if input.action.command == \"y\"\n"}), 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reads := rev.kinds["consulting"].reads; !reads.has(fieldCommand) {
+		t.Errorf("reads %v", reads.names())
+	}
+}
+
+// TestSelfServiceSharesNoPlan: only the guardrail is asked about it, so that under a guardrail that does not look at the
+// operation its plan would do for other operations, too.
+func TestSelfServiceSharesNoPlan(t *testing.T) {
+	fsys := changed(t, nil)
+	fsys["guardrail.rego"].Data = []byte("package sekisho.guardrail\n\nallow := true\n")
+	fsys["guardrail_test.rego"].Data = []byte("package sekisho.guardrail_test\n")
+	fsys["maintenance.rego"].Data = []byte("package sekisho.maintenance\n\nallow if false\n")
+	fsys["maintenance_test.rego"].Data = []byte("package sekisho.maintenance_test\n")
+	rev, err := Load(fsys, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := NewEngine(rev, func() time.Time { return testNow })
+	in := fortunate("maintenance")
+	in.Action.Operation = "gateway.self.keys"
+	if d := e.Decide(context.Background(), in); d.Effect != Allow {
+		t.Fatalf("%s %v", d.Effect, d.Reasons)
+	}
+	in.Action.Operation = "ssh.exec"
+	if d := e.Decide(context.Background(), in); d.Effect != Deny {
+		t.Errorf("%s %v", d.Effect, d.Reasons)
+	}
+}
+
 func (f fields) names() (names []string) {
 	for i, name := range fieldNames {
 		if f.has(1 << i) {
