@@ -2,6 +2,12 @@
 // door about each operation on the path as the target itself resolves it, answers refusals, and puts what passes on record:
 // operations and their answers as packets, the contents of files as pieces. Reading and writing open files is pipelined as
 // if nothing stood between.
+//
+// What the label `wire` leaves open is a race: between the moment a target says what a path is and the moment it carries the
+// operation out on that path, about one round trip, somebody else on the target (another session, a program there) may put a
+// link in the place of a folder. One connection cannot do it to itself, because its operations on paths take turns. Closing
+// the rest takes the guard on the target. A file system that takes two spellings for one name (upper and lower case, Unicode
+// forms) has paths that no rule for one spelling covers; write such rules for the folder above.
 package sftp
 
 import (
