@@ -124,6 +124,8 @@ func TestAWatcherWhoJoinsLateSeesTheEndAlone(t *testing.T) {
 		say(t, s, recorder.KindOutput, strings.Repeat("x", 10<<10))
 	}
 	say(t, s, recorder.KindOutput, "last")
+	for first := follow(t, ken.Watch(t.Context(), s.ID())); first.text(recorder.KindOutput) != "last"; { // then it is stored
+	}
 	seen := follow(t, ken.Watch(t.Context(), s.ID()))
 	bytes := 0
 	for {
