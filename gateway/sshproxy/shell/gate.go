@@ -84,6 +84,7 @@ type state uint32
 
 const (
 	starting  state = iota // the shell has not shown a prompt yet: nothing is typed into it
+	returning              // a prompt comes, but the line editor is not ready: the terminal would cut a long line short
 	prompting              // the person edits a line
 	entered                // Enter was typed; the shell is expected to ask
 	asking                 // the shell waits for an answer
@@ -143,10 +144,26 @@ func New(ctx context.Context, cfg Config) *Gate {
 func (g *Gate) FromTarget(data []byte) error { return g.splitter.split(data, g.show, g.mark) }
 
 func (g *Gate) show(data []byte) error {
-	if s := state(g.stands.Load()); s == prompting || s == entered {
+	s := state(g.stands.Load())
+	if s == returning || s == prompting || s == entered {
 		g.screen.add(data)
 	}
-	return g.cfg.ToClient(data)
+	err := g.cfg.ToClient(data)
+	if s == returning {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.returned()
+	}
+	return err
+}
+
+// returned is the line editor having drawn its prompt, for which it prepares the terminal first.
+func (g *Gate) returned() {
+	if g.state == returning {
+		g.stopHolding()
+		g.enter(prompting)
+		g.release()
+	}
 }
 
 // Editing says whether what is typed now goes into the shell's line editor, which shows it.
@@ -353,6 +370,11 @@ func (g *Gate) goOn(ahead []byte) {
 		g.hold = time.AfterFunc(holdFor, g.overdue)
 		return
 	}
+	if g.before == "" { // a prompt follows
+		g.enter(entered)
+		g.hold = time.AfterFunc(holdFor, g.overdue)
+		return
+	}
 	g.enter(prompting)
 	g.release()
 }
@@ -381,8 +403,8 @@ func (g *Gate) prompt(status int, cwd string) {
 	}
 	g.stopHolding()
 	g.screen.clear()
-	g.enter(prompting)
-	g.release()
+	g.enter(returning)
+	g.hold = time.AfterFunc(holdFor, g.overdue)
 }
 
 func (g *Gate) end(status int) {
@@ -489,7 +511,7 @@ func (g *Gate) overdue() {
 			g.consult()
 		}
 		return
-	case entered:
+	case entered, returning:
 		g.enter(prompting)
 	case launching:
 		g.enter(running)

@@ -77,6 +77,7 @@ var binary = func() string {
 func TestHostileKeysRunNothingThatIsRefused(t *testing.T) {
 	for what, h := range hostile {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			each(t, func(t *testing.T, name string) {
 				t.Parallel()
 				rc := map[string]string{"bash": h.bash, "zsh": h.zsh}[name]
