@@ -155,7 +155,7 @@ func (s *splitter) parse(data []byte) (m mark, size int, state reading) {
 			return m, len(s.prefix) + end + 1, markRead
 		}
 	}
-	if len(body) < 2 || body[1] != ';' {
+	if end >= 0 && end < 2 || body[1] != ';' {
 		return mark{}, 0, markNone
 	}
 	return mark{kind: markBroken, text: bytes.Clone(body[:1])}, 0, markNone
