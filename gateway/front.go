@@ -37,8 +37,8 @@ func (g *Gateway) httpsServer() *http.Server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		// Somebody who watches a session and whose machine is gone does not count as watching for long.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 10 * time.Second},
-		ErrorLog:          log.New(zapWriter{g.log.Named("https")}, "", 0),
+		HTTP2:    &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 10 * time.Second},
+		ErrorLog: log.New(zapWriter{g.log.Named("https")}, "", 0),
 		// A connection's certificate never changes, so its chain is built once; whether it is revoked is asked every time.
 		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
 			return context.WithValue(ctx, proofKey{}, new(proof))
