@@ -12,19 +12,25 @@ import (
 type clock struct {
 	at, until time.Time
 	windows   map[string]*window
-	changes   map[string]time.Time // when each window next opens or closes
-	open      []string             // the names of the open windows, sorted
-	key       string               // open, joined
+	states    map[string]windowState // of each window
+	open      []string               // the names of the open windows, sorted
+	key       string                 // open, joined
 
 	mu       sync.Mutex
 	together map[string]time.Time // when several open windows have closed, by their names
 }
 
+// windowState is whether a window is open and until when that stays so.
+type windowState struct {
+	open  bool
+	until time.Time
+}
+
 func readClock(windows map[string]*window, now time.Time) *clock {
-	c := &clock{at: now, until: now.Add(windowHorizon), windows: windows, changes: make(map[string]time.Time, len(windows))}
+	c := &clock{at: now, until: now.Add(windowHorizon), windows: windows, states: make(map[string]windowState, len(windows))}
 	for name, w := range windows {
 		open, until := w.state(now)
-		c.changes[name] = until
+		c.states[name] = windowState{open, until}
 		c.until = soonerOf(c.until, until)
 		if open {
 			c.open = append(c.open, name)
@@ -38,17 +44,20 @@ func readClock(windows map[string]*window, now time.Time) *clock {
 // holds says whether the clock is right about t.
 func (c *clock) holds(t time.Time) bool { return c != nil && !t.Before(c.at) && t.Before(c.until) }
 
-// isOpen says whether one of the windows is open.
-func (c *clock) isOpen(names []string) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(c.open, name) })
-}
-
-// opens is when the first of several closed windows opens; zero when none does within the horizon or is defined.
-func (c *clock) opens(names []string) time.Time {
-	var first time.Time
+// hours says whether one of several windows is open, and when that changes: when none of them is open any more, or when the
+// first of them opens. Of windows that nobody defined nothing is known, and the time is zero.
+func (c *clock) hours(names []string) windowState {
+	if len(names) == 1 {
+		return c.states[names[0]]
+	}
+	var first windowState
 	for _, name := range names {
-		if at, known := c.changes[name]; known && (first.IsZero() || at.Before(first)) {
-			first = at
+		s, known := c.states[name]
+		if s.open {
+			return windowState{open: true, until: c.closes(names)}
+		}
+		if known && (first.until.IsZero() || s.until.Before(first.until)) {
+			first = s
 		}
 	}
 	return first
@@ -59,9 +68,6 @@ const maxTogether = 1024
 
 // closes is when none of the windows is open any more, of which at least one is open now.
 func (c *clock) closes(names []string) time.Time {
-	if len(names) == 1 {
-		return c.changes[names[0]]
-	}
 	key := strings.Join(names, ",")
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -90,11 +90,17 @@ func (e *Engine) Decide(ctx context.Context, in Input) (d Decision) {
 
 func (s *state) decide(ctx context.Context, in *Input, now time.Time, d *Decision) error {
 	q := inquiries.Get().(*inquiry)
-	defer q.release()
-	q.in, q.clock = *in, s.clockAt(now)
+	q.copied = *in
+	q.in, q.clock, q.links = &q.copied, s.clockAt(now), q.links[:0]
 	q.ends = ends{now: now, next: now.Add(maxUntil)}
 	q.begin(s)
-	if q.reads.has(fieldLabels) && tooLargeLabels(in.Target.Labels) {
+	err := s.answer(ctx, q, d)
+	q.release()
+	return err
+}
+
+func (s *state) answer(ctx context.Context, q *inquiry, d *Decision) error {
+	if q.reads.has(fieldLabels) && tooLargeLabels(q.in.Target.Labels) {
 		d.deny(reasonTooLarge)
 		return nil
 	}
@@ -103,7 +109,7 @@ func (s *state) decide(ctx context.Context, in *Input, now time.Time, d *Decisio
 		return err
 	}
 	d.Obligations = q.obligations()
-	d.apply(p, &q.in, &q.ends)
+	d.apply(p, q.in, &q.ends)
 	return nil
 }
 

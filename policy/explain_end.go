@@ -59,11 +59,8 @@ func (c *conditions) link(v *Vendor, maxAge time.Duration) {
 // hours says whether a vendor's working hours are open at t and until when that stays so.
 func (e *explainer) hours(v *Vendor, t time.Time) (open bool, until time.Time) {
 	c := e.judge.clockAt(t)
-	if c.isOpen(v.Windows) {
-		return true, c.closes(v.Windows)
-	}
-	if opens := c.opens(v.Windows); opens.After(t) {
-		return false, opens
+	if hours := c.hours(v.Windows); hours.open || hours.until.After(t) {
+		return hours.open, hours.until
 	}
 	return false, t.Add(windowHorizon)
 }

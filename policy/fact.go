@@ -30,11 +30,8 @@ func (e *ends) at(t time.Time) {
 	}
 }
 
-// over notes a moment at which access ends.
+// over notes a moment after now at which access ends.
 func (e *ends) over(t time.Time) {
-	if !t.After(e.now) {
-		return
-	}
 	if t.Before(e.next) {
 		e.next = t
 	}
@@ -127,14 +124,15 @@ func contractFact(c Contract, e *ends) string {
 
 // windowFact is C-2: one open window is enough, and access lasts until none is open any more.
 func windowFact(names []string, c *clock, e *ends) string {
-	switch {
-	case len(names) == 0:
+	if len(names) == 0 {
 		return "missing"
-	case !c.isOpen(names):
-		e.at(c.opens(names))
+	}
+	hours := c.hours(names)
+	if !hours.open {
+		e.at(hours.until)
 		return "closed"
 	}
-	e.over(c.closes(names))
+	e.over(hours.until)
 	return "open"
 }
 

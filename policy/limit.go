@@ -149,7 +149,9 @@ type textSize struct {
 // add counts a name.
 func (t *textSize) add(name string) {
 	t.total += len(name)
-	t.over = t.over || len(name) > maxName
+	if len(name) > maxName {
+		t.over = true
+	}
 }
 
 func (g *Target) size(t *textSize) {

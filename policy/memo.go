@@ -22,8 +22,8 @@ type memo[T any] struct {
 
 func (m *memo[T]) get(key []byte) (T, bool) {
 	m.mu.RLock()
-	defer m.mu.RUnlock()
 	v, ok := m.entries[string(key)]
+	m.mu.RUnlock()
 	return v, ok
 }
 
@@ -49,7 +49,7 @@ func (q *inquiry) appendKey(key []byte) []byte {
 		key = binary.LittleEndian.AppendUint64(key, q.links[l].serial)
 		byPath = byPath || q.links[l].byPath
 	}
-	key = appendFlags(key, q.guardOnly, q.in.staff())
+	key = append(key, bit(q.guardOnly), bit(q.in.staff()))
 	key = q.appendShared(key, q.reads)
 	for l := range q.links {
 		key = q.links[l].facts.appendKey(key, q.reads)
@@ -74,7 +74,7 @@ func (q *inquiry) appendQuestion(key []byte, asked *question, reads fields) []by
 	key = appendField(key, reads, fieldVendorID, v.ID)
 	key = appendField(key, reads, fieldVendorType, v.Type)
 	if reads.has(fieldOwn) {
-		key = appendFlags(key, asked.own)
+		key = append(key, bit(asked.own))
 	}
 	key = appendRisk(key, v.Risk, reads)
 	key = asked.facts.appendKey(key, reads)
@@ -87,14 +87,14 @@ func (q *inquiry) appendQuestion(key []byte, asked *question, reads fields) []by
 
 // appendShared writes what all questions about an Input share.
 func (q *inquiry) appendShared(key []byte, reads fields) []byte {
-	in := &q.in
+	in := q.in
 	key = appendField(key, reads, fieldPersonID, in.Person.ID)
 	key = appendField(key, reads, fieldPersonVendor, in.Person.Vendor)
 	if reads.has(fieldRoles) {
 		key = appendTexts(key, in.Person.Roles...)
 	}
 	if reads.has(fieldStaff | fieldUV | fieldOpaque) {
-		key = appendFlags(key, in.staff(), in.Auth.MFA.UV, in.Action.Opaque)
+		key = append(key, bit(in.staff()), bit(in.Auth.MFA.UV), bit(in.Action.Opaque))
 	}
 	if reads.has(fieldChain) {
 		key = append(key, byte(len(in.Parents)))
@@ -109,7 +109,7 @@ func (q *inquiry) appendShared(key []byte, reads fields) []byte {
 		ip := in.Source.IP.As16()
 		key = append(key, ip[:]...)
 		key = appendText(key, in.Source.IP.Zone())
-		key = appendFlags(key, in.Source.IP.IsValid(), in.Source.IP.Is4())
+		key = append(key, bit(in.Source.IP.IsValid()), bit(in.Source.IP.Is4()))
 	}
 	key = appendField(key, reads, fieldTargetName, in.Target.Name)
 	key = appendField(key, reads, fieldTargetKind, in.Target.Kind)
@@ -134,7 +134,7 @@ func (f *facts) appendKey(key []byte, reads fields) []byte {
 	key = appendWord(key, reads, fieldListed, f.target)
 	key = appendWord(key, reads, fieldBreakGlass, f.breakGlass)
 	if reads.has(fieldCutOff) {
-		key = appendFlags(key, f.cutOff)
+		key = append(key, bit(f.cutOff))
 	}
 	return key
 }
@@ -190,17 +190,17 @@ func appendTexts(key []byte, texts ...string) []byte {
 }
 
 func appendText(key []byte, text string) []byte {
-	key = binary.AppendUvarint(key, uint64(len(text)))
+	if len(text) < 0x80 {
+		key = append(key, byte(len(text))) // as AppendUvarint does
+	} else {
+		key = binary.AppendUvarint(key, uint64(len(text)))
+	}
 	return append(key, text...)
 }
 
-func appendFlags(key []byte, flags ...bool) []byte {
-	for _, flag := range flags {
-		if flag {
-			key = append(key, 1)
-		} else {
-			key = append(key, 0)
-		}
+func bit(flag bool) byte {
+	if flag {
+		return 1
 	}
-	return key
+	return 0
 }

@@ -276,7 +276,7 @@ func TestEveryFieldHasItsPlaceInTheKey(t *testing.T) {
 		in := random{rand.New(rand.NewPCG(3, 4))}.input()
 		in.Vendor.Risk = nil
 		in.Target.Labels = nil
-		q := &inquiry{in: in, clock: &clock{}}
+		q := &inquiry{in: &in, clock: &clock{}}
 		return q, question{vendor: &q.in.Vendor, facts: &facts{certificate: "valid", mfa: "fresh", contract: "running",
 			window: "open", network: "inside", target: "listed", breakGlass: "none"}, need: Need{Read, "/a"}, path: "/a", cell: "never"}
 	}
@@ -327,11 +327,11 @@ func TestEveryFieldHasItsPlaceInTheKey(t *testing.T) {
 		reads := fields(1) << i
 		before, asked := base()
 		key := string(before.appendQuestion(nil, &asked, reads))
-		shown := documentOf(&before.in, before.clock, reads).input(asked).String()
+		shown := documentOf(before.in, before.clock, reads).input(asked).String()
 		for changed, change := range changes {
 			q, a := base()
 			change(q, &a)
-			alike := documentOf(&q.in, q.clock, reads).input(a).String() == shown
+			alike := documentOf(q.in, q.clock, reads).input(a).String() == shown
 			if sameKey := string(q.appendQuestion(nil, &a, reads)) == key; sameKey && !alike {
 				t.Errorf("%s changes what rules that read %s see, and not the key", changed, name)
 			}

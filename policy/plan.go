@@ -5,19 +5,28 @@ import (
 	"sync"
 )
 
-// inquiry is one Input on its way through the rules, with what is looked up for it once. Inquiries are pooled: nothing that
-// outlives a decision may point into one.
+// inquiry is one Input on its way through the rules, with what is looked up for it once. The engine's are pooled with a copy
+// of their Input, so that a decision that was made before takes next to no memory: nothing that outlives a decision may
+// point into one.
 type inquiry struct {
-	in        Input
+	in        *Input
 	clock     *clock
 	ends      ends
 	links     []link
 	guardOnly bool   // only the guardrail is asked: for connecting and for self-service
 	reads     fields // what the rules that are asked read
 	key       []byte
+	copied    Input
 }
 
 var inquiries = sync.Pool{New: func() any { return &inquiry{links: make([]link, 0, 1+maxParents)} }}
+
+// release hands the inquiry back for the next decision.
+func (q *inquiry) release() {
+	if cap(q.key) <= 2*memoKey {
+		inquiries.Put(q)
+	}
+}
 
 // link is one vendor of the chain with its facts.
 type link struct {
@@ -34,19 +43,9 @@ type plan struct {
 	deny, approval [][]Reason // by need
 }
 
-// release forgets the Input and hands the inquiry back.
-func (q *inquiry) release() {
-	q.in, q.clock = Input{}, nil
-	clear(q.links)
-	q.links = q.links[:0]
-	if cap(q.key) <= 2*memoKey {
-		inquiries.Put(q)
-	}
-}
-
 // begin finds out about every vendor of the chain.
 func (q *inquiry) begin(s *state) {
-	in := &q.in
+	in := q.in
 	q.guardOnly = len(in.Action.Needs) == 0 || !in.staff() && selfService(in.Action.Operation)
 	q.reads = s.revision.guard.reads
 	for i := -1; i < len(in.Parents); i++ {
@@ -58,8 +57,10 @@ func (q *inquiry) begin(s *state) {
 			q.reads |= s.revision.kinds[v.Type].reads
 		}
 		stands := s.stances.of(s.revision.matrix, subject{v.Type, v.ID, in.Target.Name})
-		q.links = append(q.links, link{vendor: v, own: i < 0, stance: stands,
-			facts: factsOf(in, v, stands.obligations.MFAMaxAge, q.clock, &q.ends)})
+		q.links = append(q.links, link{})
+		l := &q.links[len(q.links)-1]
+		l.vendor, l.own, l.stance = v, i < 0, stands
+		l.facts = factsOf(in, v, stands.obligations.MFAMaxAge, q.clock, &q.ends)
 	}
 	if q.reads.has(fieldWindows) {
 		q.ends.at(q.clock.until)
@@ -100,7 +101,7 @@ func (s *state) planFor(ctx context.Context, q *inquiry) (*plan, error) {
 
 // newPlan asks the rules about every need of every vendor of the chain.
 func (s *state) newPlan(ctx context.Context, q *inquiry) (*plan, error) {
-	needs := needsOf(&q.in)
+	needs := needsOf(q.in)
 	p := &plan{effects: make([]Effect, len(needs)), deny: make([][]Reason, len(needs)), approval: make([][]Reason, len(needs))}
 	b := newBudget(ctx)
 	for i, need := range needs {
@@ -156,7 +157,7 @@ func (s *state) ask(b *budget, q *inquiry, p *program, asked question) (opinion,
 	if said, ok := s.opinions.get(q.key); ok {
 		return said, nil
 	}
-	v, err := p.answer(b, documentOf(&q.in, q.clock, p.reads).input(asked))
+	v, err := p.answer(b, documentOf(q.in, q.clock, p.reads).input(asked))
 	if err != nil {
 		return opinion{}, err
 	}

@@ -102,7 +102,7 @@ func (j *judge) decide(ctx context.Context, in *Input, now time.Time) ruling {
 // inquire finds out about the vendors of the chain. The inquiry is good until the next one.
 func (j *judge) inquire(in *Input, now time.Time) *inquiry {
 	q := &j.inquiry
-	q.in, q.clock, q.ends, q.links = *in, j.clockAt(now), ends{now: now, next: now}, q.links[:0]
+	q.in, q.clock, q.ends, q.links = in, j.clockAt(now), ends{now: now, next: now}, q.links[:0]
 	q.begin(j.state)
 	return q
 }
@@ -224,7 +224,7 @@ func (j *judge) say(ctx context.Context, p *program, asked *question) *answer {
 	if a := known[string(q.key)]; a != nil {
 		return a
 	}
-	a := p.say(ctx, documentOf(&q.in, q.clock, p.reads).input(*asked))
+	a := p.say(ctx, documentOf(q.in, q.clock, p.reads).input(*asked))
 	if ctx.Err() == nil {
 		if len(known) >= judgeAnswers {
 			clear(known)
