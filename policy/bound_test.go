@@ -332,3 +332,33 @@ func TestGlobsMatchAsOPAsDo(t *testing.T) {
 		}
 	}
 }
+
+// FuzzGlob: whatever a pattern is, it is refused or means an expression.
+func FuzzGlob(f *testing.F) {
+	f.Add("/srv/*.{log,[!a-c]?}**")
+	f.Add("[^a]\\")
+	f.Fuzz(func(t *testing.T, pattern string) {
+		expression, err := globExpression(pattern, []rune{'/', ']', '^', '-'})
+		if err != nil {
+			return
+		}
+		if _, err := newExpression(expression); err != nil && !strings.Contains(err.Error(), "more than") && !strings.Contains(err.Error(), "too large") {
+			t.Errorf("%q: %v", pattern, err)
+		}
+	})
+}
+
+// FuzzCheckSource: a text that passes never takes the parser deeper than its brackets.
+func FuzzCheckSource(f *testing.F) {
+	f.Add("package a\n# (((\nb := \"\\\"[[\" # \nc := `[[\n`")
+	f.Add(strings.Repeat("[", 70))
+	f.Fuzz(func(t *testing.T, source string) {
+		err := checkSource("x.rego", []byte(source))
+		if strings.Count(source, "(")+strings.Count(source, "[")+strings.Count(source, "{") <= maxNesting && err != nil {
+			t.Error(err)
+		}
+		if !strings.ContainsAny(source, "\"`#)]}") && strings.Count(source, "[") > maxNesting && err == nil {
+			t.Error("too deep and not refused")
+		}
+	})
+}

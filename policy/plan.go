@@ -94,9 +94,25 @@ func (s *state) planFor(ctx context.Context, q *inquiry) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	q.key = q.appendKey(q.key[:0])
-	s.plans.put(q.key, p)
+	if p.small() {
+		s.plans.put(q.appendKey(q.key[:0]), p)
+	}
 	return p, nil
+}
+
+// Bounds on what is remembered of one plan and one opinion: a rule may put what a contractor types into its reasons.
+const (
+	maxKeptReasons = 256
+	maxKeptText    = 8 << 10 // bytes
+)
+
+// small says whether a plan may be remembered.
+func (p *plan) small() bool {
+	reasons := 0
+	for i := range p.effects {
+		reasons += len(p.deny[i]) + len(p.approval[i])
+	}
+	return reasons <= maxKeptReasons
 }
 
 // newPlan asks the rules about every need of every vendor of the chain.
@@ -157,16 +173,11 @@ func (s *state) ask(b *budget, q *inquiry, p *program, asked question) (opinion,
 	if said, ok := s.opinions.get(q.key); ok {
 		return said, nil
 	}
-	v, err := p.answer(b, documentOf(q.in, q.clock, p.reads).input(asked))
-	if err != nil {
-		return opinion{}, err
+	said, err := p.answer(b, documentOf(q.in, q.clock, p.reads).input(asked))
+	if err == nil && said.small() {
+		s.opinions.put(q.key, said)
 	}
-	said := v.guard
-	if p != s.revision.guard {
-		said = v.kind
-	}
-	s.opinions.put(q.key, said)
-	return said, nil
+	return said, err
 }
 
 // add takes an opinion in: the effect can only shrink.

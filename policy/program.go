@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -28,8 +29,9 @@ func newTables(data map[string]any) (*tables, error) {
 	return &tables{store: store, txn: txn}, nil
 }
 
-// program is one compiled query and how to run it. It is safe for concurrent use.
+// program is the compiled query to one package of rules, and how to run it. It is safe for concurrent use.
 type program struct {
+	name     string // of the package below sekisho
 	compiler *ast.Compiler
 	query    ast.Body
 	tables   *tables
@@ -37,32 +39,24 @@ type program struct {
 	number   byte   // of no other program of the revision
 }
 
-// The variables that a program's query binds: what the guardrail says and, unless only it is asked, what the vendor type
-// or staff says.
-const (
-	guardAllow, guardApproval, guardDeny = ast.Var("guard_allow"), ast.Var("guard_approval"), ast.Var("guard_deny")
-	typeAllow, typeApproval, typeDeny    = ast.Var("type_allow"), ast.Var("type_approval"), ast.Var("type_deny")
-)
-
 const guardrailPackage = "guardrail"
 
-// newProgram compiles the query that asks the guardrail or the package of a vendor type or, with both names, both.
-func newProgram(c *ast.Compiler, tables *tables, names ...string) (*program, error) {
-	p := &program{compiler: c, tables: tables}
-	var query []string
-	for _, name := range names {
-		if name == guardrailPackage {
-			query = append(query, questions(c, name, guardAllow, guardApproval, guardDeny)...)
-		} else {
-			query = append(query, questions(c, name, typeAllow, typeApproval, typeDeny)...)
-		}
-		for _, answer := range answers {
-			p.reads |= fieldsRead(c, c.GetRulesDynamicWithOpts(answerRef(name, answer), ast.RulesOptions{IncludeHiddenModules: true}))
-		}
+// The variables that a program's query binds.
+const (
+	allowVar    = ast.Var("allow_answer")
+	approvalVar = ast.Var("approval_answer")
+	denyVar     = ast.Var("deny_answer")
+)
+
+// newProgram compiles the query that asks the guardrail, staff's rules or those of a vendor type.
+func newProgram(c *ast.Compiler, tables *tables, name string) (*program, error) {
+	p := &program{name: name, compiler: c, tables: tables}
+	for _, answer := range answers {
+		p.reads |= fieldsRead(c, c.GetRulesDynamicWithOpts(answerRef(name, answer), ast.RulesOptions{IncludeHiddenModules: true}))
 	}
-	body, err := ast.ParseBody(strings.Join(query, "; "))
+	body, err := ast.ParseBody(strings.Join(questions(c, name), "; "))
 	if err != nil {
-		return nil, fmt.Errorf("query of %v: %w", names, err)
+		return nil, fmt.Errorf("query of %s: %w", name, err)
 	}
 	if p.query, err = c.QueryCompiler().Compile(body); err != nil {
 		return nil, joinSorted(regoErrors(err))
@@ -72,26 +66,24 @@ func newProgram(c *ast.Compiler, tables *tables, names ...string) (*program, err
 
 // questions asks a package for allow, approval and deny. A rule that nobody wrote binds nothing; one that may be undefined
 // is asked inside a comprehension and binds an array of at most one answer, so that silence does not fail the query.
-func questions(c *ast.Compiler, name string, allow, approval, deny ast.Var) []string {
+func questions(c *ast.Compiler, name string) []string {
 	var query []string
-	for _, q := range []struct {
-		variable ast.Var
-		rule     string
-	}{{allow, "allow"}, {approval, "approval"}, {deny, "deny"}} {
-		ref := fmt.Sprintf("data.sekisho.%s.%s", name, q.rule)
-		switch rules := c.GetRulesExact(ast.MustParseRef(ref)); {
+	for answer, variable := range map[string]ast.Var{"allow": allowVar, "approval": approvalVar, "deny": denyVar} {
+		ref := answerRef(name, answer)
+		switch rules := c.GetRulesExact(ref); {
 		case len(rules) == 0:
 		case rules[0].Head.RuleKind() == ast.MultiValue:
-			query = append(query, fmt.Sprintf("%s = %s", q.variable, ref))
+			query = append(query, fmt.Sprintf("%s = %s", variable, ref))
 		default:
-			query = append(query, fmt.Sprintf("%s = [answer | answer = %s]", q.variable, ref))
+			query = append(query, fmt.Sprintf("%s = [answer | answer = %s]", variable, ref))
 		}
 	}
+	slices.Sort(query)
 	return query
 }
 
 func hasRule(c *ast.Compiler, name, rule string) bool {
-	return len(c.GetRulesExact(ast.MustParseRef(fmt.Sprintf("data.sekisho.%s.%s", name, rule)))) > 0
+	return len(c.GetRulesExact(answerRef(name, rule))) > 0
 }
 
 // checkPackages makes sure that everybody who may be asked can answer.
@@ -105,14 +97,14 @@ func checkPackages(c *ast.Compiler) error {
 	return errors.Join(errs...)
 }
 
-// run evaluates the query once.
-func (p *program) run(ctx context.Context, input *ast.Term) (verdict, error) {
+// run evaluates the query once, by itself.
+func (p *program) run(ctx context.Context, input *ast.Term) (opinion, error) {
 	return p.answer(newBudget(ctx), input)
 }
 
 // answer evaluates the query once. Strict errors: a builtin that fails stops the evaluation instead of a rule being undefined.
-func (p *program) answer(b *budget, input *ast.Term) (verdict, error) {
-	var v verdict
+func (p *program) answer(b *budget, input *ast.Term) (opinion, error) {
+	var said opinion
 	results := 0
 	b.next()
 	err := topdown.NewQuery(p.query).
@@ -125,16 +117,19 @@ func (p *program) answer(b *budget, input *ast.Term) (verdict, error) {
 		WithCancel(b).
 		Iter(b.ctx, func(answer topdown.QueryResult) error {
 			results++
-			return v.read(answer)
+			if err := said.read(answer); err != nil {
+				return fmt.Errorf("%s.%w", p.name, err)
+			}
+			return nil
 		})
 	if topdown.IsCancel(err) {
-		return verdict{}, errTooLong
+		return opinion{}, errTooLong
 	}
 	if err == nil && results != 1 {
 		err = fmt.Errorf("%d results instead of one", results)
 	}
 	if err != nil {
-		return verdict{}, err
+		return opinion{}, err
 	}
-	return v, nil
+	return said, nil
 }

@@ -241,13 +241,9 @@ func (p *program) say(ctx context.Context, document *ast.Term) (a *answer) {
 			a = &answer{fault: fmt.Errorf("panic while deciding: %v", p)}
 		}
 	}()
-	v, err := p.run(ctx, document)
+	said, err := p.run(ctx, document)
 	if err != nil {
 		return &answer{fault: err}
-	}
-	said := v.guard
-	if p.number > 0 { // not the guardrail's
-		said = v.kind
 	}
 	return &answer{opinion: said, effect: said.effect()}
 }
