@@ -23,6 +23,7 @@ type launch struct {
 	payload []byte
 	carry   func()        // starts the pumps; replying is held
 	answer  func(ok bool) // tells the client whether it was started
+	waited  bool          // the client was told so already, and has waited since
 }
 
 // gate has the shell ask about each line, where there is a terminal and the account's shell is one that can.
@@ -64,7 +65,7 @@ func (l *launch) wait(refusal *access.Refusal) {
 	l.answer(true)
 	ch.tell(refusalText(refusal))
 	ch.replying.Unlock()
-	l.answer = func(bool) {}
+	l.answer, l.waited = func(bool) {}, true
 	keys := newTyping(ch.client, cancel)
 	ch.keys = keys
 	ch.launches.Go(func() {
@@ -94,10 +95,13 @@ func (l *launch) begin(grant *access.Grant, err error) {
 		ch.refuse(l.answer, ch.refusalOf(cause))
 		return
 	}
+	if l.waited {
+		ch.refuse(l.answer, noticeNotStarted.text())
+		return
+	}
 	ch.replying.Lock()
+	defer ch.replying.Unlock()
 	l.answer(false)
-	ch.replying.Unlock()
-	ch.upstream.Close()
 }
 
 // run has the target start it and, when it does, tells the client so and lets the bytes flow.

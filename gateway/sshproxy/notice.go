@@ -57,6 +57,7 @@ var (
 		"このコマンド行は長すぎるか、UTF-8 でないか、NUL を含むため、判定も記録もできません"}
 	noticeTooMany    = notice{"you have too many connections open; close some", "接続数が上限に達しています。不要な接続を閉じてください"}
 	noticeCancelled  = notice{"cancelled; nothing was started", "中止しました。何も開始していません"}
+	noticeNotStarted = notice{"it is approved, but the target did not start it", "承認されましたが、対象が実行を開始しませんでした"}
 	noticeWithdrawn  = notice{"the request was withdrawn", "申請を取り消しました"}
 	noticeDenied     = notice{"the request was denied", "申請は却下されました"}
 	noticeUnanswered = notice{"nobody answered the request in time", "期限までに回答がありませんでした"}
