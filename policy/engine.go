@@ -91,7 +91,7 @@ func (e *Engine) Decide(ctx context.Context, in Input) (d Decision) {
 func (s *state) decide(ctx context.Context, in *Input, now time.Time, d *Decision) error {
 	q := inquiries.Get().(*inquiry)
 	q.copied = *in
-	q.in, q.clock, q.links = &q.copied, s.clockAt(now), q.links[:0]
+	q.in, q.clock = &q.copied, s.clockAt(now)
 	q.ends = ends{now: now, next: now.Add(maxUntil)}
 	q.begin(s)
 	err := s.answer(ctx, q, d)

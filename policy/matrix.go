@@ -262,7 +262,10 @@ func matches(selector, value string) bool { return selector == "" || selector ==
 
 // stance is what the matrix says about one subject: worked out once, because overrides may be many.
 type stance struct {
-	serial      uint64 // of no other stance under this revision; 0 when it is not kept
+	subject     subject
+	serial      uint64   // of no other stance under this revision; 0 when it is not kept
+	keeper      *stances // who keeps it; nil when nobody does
+	kind        *program // the rules of the subject's type
 	row         row
 	overrides   []*override // that select the subject and set cells, in order
 	obligations Obligations // what binds the subject whatever it does
@@ -270,7 +273,7 @@ type stance struct {
 }
 
 func (m *matrix) stanceOf(s subject) *stance {
-	st := &stance{row: m.rows[s.vendorType], obligations: m.obligations[s.vendorType]}
+	st := &stance{subject: s, row: m.rows[s.vendorType], obligations: m.obligations[s.vendorType]}
 	for _, i := range m.selecting(s) {
 		o := &m.overrides[i]
 		if len(o.cells) > 0 {
@@ -332,7 +335,15 @@ type stances struct {
 	serial uint64
 }
 
-func (k *stances) of(m *matrix, s subject) *stance {
+// again is the stance of a subject, which may be the one that was asked for last.
+func (k *stances) again(last *stance, r *Revision, s subject) *stance {
+	if last != nil && last.keeper == k && last.subject == s {
+		return last
+	}
+	return k.of(r, s)
+}
+
+func (k *stances) of(r *Revision, s subject) *stance {
 	k.mu.RLock()
 	st := k.known[s]
 	k.mu.RUnlock()
@@ -348,8 +359,8 @@ func (k *stances) of(m *matrix, s subject) *stance {
 		k.known = map[subject]*stance{}
 	}
 	k.serial++
-	st = m.stanceOf(s)
-	st.serial = k.serial
+	st = r.matrix.stanceOf(s)
+	st.serial, st.keeper, st.kind = k.serial, k, r.kinds[s.vendorType]
 	k.known[s] = st
 	return st
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -48,19 +49,19 @@ func (q *inquiry) begin(s *state) {
 	in := q.in
 	q.guardOnly = len(in.Action.Needs) == 0 || !in.staff() && selfService(in.Action.Operation)
 	q.reads = s.revision.guard.reads
-	for i := -1; i < len(in.Parents); i++ {
-		v := &in.Vendor
-		if i >= 0 {
-			v = &in.Parents[i]
+	q.links = slices.Grow(q.links[:0], 1+len(in.Parents))[:1+len(in.Parents)] // with the stances of the decision before
+	for i := range q.links {
+		l := &q.links[i]
+		if l.own = i == 0; l.own {
+			l.vendor = &in.Vendor
+		} else {
+			l.vendor = &in.Parents[i-1]
 		}
+		l.stance = s.stances.again(l.stance, s.revision, subject{l.vendor.Type, l.vendor.ID, in.Target.Name})
 		if !q.guardOnly {
-			q.reads |= s.revision.kinds[v.Type].reads
+			q.reads |= l.kind.reads
 		}
-		stands := s.stances.of(s.revision.matrix, subject{v.Type, v.ID, in.Target.Name})
-		q.links = append(q.links, link{})
-		l := &q.links[len(q.links)-1]
-		l.vendor, l.own, l.stance = v, i < 0, stands
-		l.facts = factsOf(in, v, stands.obligations.MFAMaxAge, q.clock, &q.ends)
+		l.facts = factsOf(in, l.vendor, l.obligations.MFAMaxAge, q.clock, &q.ends)
 	}
 	if q.reads.has(fieldWindows) {
 		q.ends.at(q.clock.until)
@@ -146,7 +147,7 @@ func (s *state) hear(b *budget, q *inquiry, p *plan, i int, need Need, l *link) 
 	if q.guardOnly {
 		return nil
 	}
-	if said, err = s.ask(b, q, s.revision.kinds[l.vendor.Type], asked); err != nil {
+	if said, err = s.ask(b, q, l.kind, asked); err != nil {
 		return err
 	}
 	p.add(i, l, said)
